@@ -1,0 +1,94 @@
+# The doors of the project. `make` lists them; each sets up what it needs: .venv from the hashed locks in requirements/.
+
+.DEFAULT_GOAL := help
+.ONESHELL:
+.DELETE_ON_ERROR:
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+.PHONY: help setup dcmtk demo run test check format bench lock
+
+CONFIG ?= config/router.yaml
+BIN := .venv/bin
+INSTALLED := .venv/.installed
+PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
+
+# Parts without a socket, a clock or a peer have no excuse for a branch that no test takes.
+PURE := router/model/*,router/rules/*,router/protocol/*,router/durable/*
+
+help:  ## this list
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## */make \1\t/' | expand -t 16
+
+setup: $(INSTALLED)  ## the virtual environment in .venv, as the locks say
+
+$(INSTALLED): requirements/run.txt requirements/dev.txt pyproject.toml
+	@for candidate in $(PYTHON) python3 python3.11 python3.12 python3.13 python3.14; do
+		if "$$candidate" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then python=$$candidate; break; fi
+	done
+	if [ -z "$${python:-}" ]; then
+		echo "No Python 3.11 or newer on the PATH: install it (Debian 12: apt-get install python3 python3-venv)," \
+			"or name it: make PYTHON=/path/to/python3.11" >&2
+		exit 1
+	fi
+	if ! "$$python" -c 'import ensurepip, venv' 2>/dev/null; then
+		echo "$$python cannot make virtual environments: install its venv package (Debian: apt-get install python3-venv)" >&2
+		exit 1
+	fi
+	[ -x $(BIN)/python ] || "$$python" -m venv .venv
+	echo "Installing into .venv what requirements/dev.txt locks" >&2
+	$(PIP) install --require-hashes --requirement requirements/dev.txt
+	$(PIP) install --no-build-isolation --no-deps --editable .
+	touch $@
+
+dcmtk:
+	@if command -v storescp >/dev/null; then exit 0; fi
+	if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
+		echo "Installing DCMTK, the peer that the tests talk to" >&2
+		export DEBIAN_FRONTEND=noninteractive
+		apt-get update -qq </dev/null
+		apt-get install -qq -y --no-install-recommends dcmtk </dev/null >/dev/null
+	else
+		echo "DCMTK (storescp) is not on the PATH, and the tests talk to it: install it (Debian: apt-get install dcmtk)" >&2
+		exit 1
+	fi
+
+demo: setup  ## a router, several PACS and a modality on loopback
+	@$(BIN)/dicom-router demo
+
+run: setup  ## the router, with CONFIG=config/router.yaml
+	@exec $(BIN)/dicom-router run --config $(CONFIG)
+
+test: setup dcmtk  ## every test, ring by ring, and the floors of coverage
+	@status=0
+	closing=$$(mktemp)
+	trap 'rm -f "$$closing"' EXIT
+	$(BIN)/coverage erase
+	$(BIN)/coverage run -m pytest | tee "$$closing" || status=1
+	$(BIN)/coverage combine --quiet
+	echo "== Coverage, floor 95 %"
+	$(BIN)/coverage report --fail-under=95 || status=1
+	echo "== Coverage of model, rules, protocol and durable, floor 100 %"
+	$(BIN)/coverage report --include='$(PURE)' --fail-under=100 || status=1
+	tail -n 1 "$$closing"
+	exit $$status
+
+check: setup  ## style, types, and who may import whom
+	@status=0
+	$(BIN)/ruff check || status=1
+	$(BIN)/ruff format --check || status=1
+	$(BIN)/mypy || status=1
+	$(BIN)/lint-imports || status=1
+	find router -name '*.py' -exec wc -l {} + | awk '$$2 != "total" && $$1 > 400 {print "long: " $$2 " has " $$1 " lines"}'
+	exit $$status
+
+format: setup  ## what ruff can put right by itself
+	@$(BIN)/ruff check --fix-only
+	$(BIN)/ruff format
+
+bench: setup dcmtk  ## objects per second, beside DCMTK and pynetdicom
+	@$(BIN)/python -m benchmarks
+
+lock: setup  ## requirements/ from pyproject.toml; UPGRADE=--upgrade takes the newest versions
+	@compile() { $(BIN)/uv pip compile pyproject.toml "$$@" $(UPGRADE) --quiet --universal --python-version 3.11 \
+		--generate-hashes --no-emit-index-url --custom-compile-command 'make lock'; }
+	compile --output-file requirements/run.txt
+	compile --group dev --constraint requirements/run.txt --output-file requirements/dev.txt
