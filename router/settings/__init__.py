@@ -1,0 +1,35 @@
+"""The configuration, checked before anything starts.
+
+``load`` reads ``router.yaml``, the files in ``destinations/`` beside it and ``ROUTER__…`` variables; what leaves is a
+``Configuration`` of plain values, or a ``ConfigurationError`` that tells every problem with its place. The way of
+a value: ``source`` (text with places) → ``environment`` → ``validation`` against ``document`` →
+``assembly`` → ``checks``.
+"""
+
+from router.settings.configuration import (
+    Configuration,
+    HttpSettings,
+    Level,
+    LogFormat,
+    LogSettings,
+    LogUIDs,
+    Reserve,
+    SpoolSettings,
+)
+from router.settings.loading import load, schema
+from router.settings.problems import ConfigurationError, Problem
+
+__all__ = [
+    "Configuration",
+    "ConfigurationError",
+    "HttpSettings",
+    "Level",
+    "LogFormat",
+    "LogSettings",
+    "LogUIDs",
+    "Problem",
+    "Reserve",
+    "SpoolSettings",
+    "load",
+    "schema",
+]

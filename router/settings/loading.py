@@ -1,0 +1,76 @@
+"""Read a configuration from its files and the environment."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from router.settings import assembly, checks
+from router.settings.conditions import Reader
+from router.settings.configuration import Configuration
+from router.settings.document import Document
+from router.settings.environment import override
+from router.settings.problems import ConfigurationError, Problem
+from router.settings.source import Source, read
+from router.settings.validation import validate
+
+DESTINATIONS = "destinations"
+
+
+def load(path: Path, *, environment: Mapping[str, str], known_keywords: frozenset[str] | None = None) -> Configuration:
+    """The configuration in the file at ``path``, the files in ``destinations/`` beside it, and the environment.
+
+    Reads files and asks the machine for its addresses: run it in a thread where an event loop runs.
+
+    Args:
+        path: of the main file.
+        environment: variables; those that begin with ``ROUTER__`` override single values, ``RUNTIME_DIRECTORY`` is
+            where the socket goes by default.
+        known_keywords: every DICOM keyword, to find misspelt ones in ``when``; None: they are not checked.
+
+    Raises:
+        ConfigurationError: everything that is wrong, as far as it can be told at once.
+    """
+    source = read(path)
+    _add_destinations(source, path.parent / DESTINATIONS)
+    override(source, environment)
+    listen = source.tree.get("listen")
+    if isinstance(listen, dict):
+        # One listener is a list of one from here on; its places move along.
+        source.tree["listen"] = [listen]
+        source.places.graft(source.places.branch(("listen",)), at=("listen", 0))
+    document = validate(source.tree, source.places)
+    reader = Reader(source.places, known_keywords)
+    configuration = assembly.configuration(document, reader, path.parent, environment)
+    problems = [*reader.problems, *checks.problems(configuration, source.places)]
+    if problems:
+        raise ConfigurationError(problems)
+    return configuration
+
+
+def _add_destinations(source: Source, folder: Path) -> None:
+    """One file of the folder is one more entry of ``destinations``; its places stay those of its own file.
+
+    Hidden files do not count: editors and Kubernetes' ConfigMaps keep their own there.
+    """
+    files = sorted(file for file in folder.glob("*.y*ml") if not file.name.startswith("."))
+    problems: list[Problem] = []
+    written = source.tree.get(DESTINATIONS) or []
+    for file in files:
+        try:
+            one = read(file)
+        except ConfigurationError as error:
+            problems += error.problems
+            continue
+        one.tree.setdefault("name", file.stem)
+        if isinstance(written, list):
+            source.places.graft(one.places, at=(DESTINATIONS, len(written)))
+            written.append(one.tree)
+    if files:
+        source.tree[DESTINATIONS] = written
+    if problems:
+        raise ConfigurationError(problems)
+
+
+def schema() -> dict[str, Any]:
+    """The JSON schema of the file, with a description, unit and default for each key."""
+    return Document.model_json_schema()
