@@ -1,0 +1,156 @@
+"""Bytes in and out: ``receive_into(buffer)``, ``send(buffers)``, ``aclose()``, over a socket.
+
+A TLS stream and the memory transport of the tests have the same three methods.
+"""
+
+import socket
+from collections import deque
+from collections.abc import Sequence
+from contextlib import suppress
+from typing import Protocol
+
+import anyio
+import anyio.lowlevel
+
+Buffer = bytes | bytearray | memoryview
+
+CHECKPOINT_EVERY = 1 << 20
+"""Bytes after which other tasks get their turn, however fast the peer is."""
+
+GATHERED = 64
+"""Buffers in one ``sendmsg``; far below IOV_MAX, more than fill a socket buffer."""
+
+
+class Transport(Protocol):
+    """A connection with one peer. Not for several tasks in the same direction at once."""
+
+    @property
+    def peer(self) -> tuple[str, int]:
+        """Address and port of the peer."""
+
+    async def receive_into(self, buffer: memoryview) -> int:
+        """Wait for bytes and put them into ``buffer``. Returns how many; 0: the peer closed.
+
+        Raises:
+            OSError: the connection is lost.
+        """
+
+    async def send(self, buffers: Sequence[Buffer]) -> None:
+        """Send all buffers, in one system call where the kernel takes them.
+
+        Raises:
+            OSError: the connection is lost.
+        """
+
+    async def aclose(self) -> None:
+        """Close; waiting calls end."""
+
+
+class SocketTransport:
+    """A transport over a connected TCP socket: try first, wait only when the kernel says so."""
+
+    def __init__(self, connected: socket.socket) -> None:
+        connected.setblocking(False)
+        # Without it each object waits 40 ms for a delayed acknowledgement.
+        connected.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        connected.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        self._socket = connected
+        self._since_checkpoint = 0
+        host, port = connected.getpeername()[:2]
+        self._peer = (str(host), int(port))
+
+    @property
+    def peer(self) -> tuple[str, int]:
+        """Address and port of the peer."""
+        return self._peer
+
+    async def receive_into(self, buffer: memoryview) -> int:
+        """See ``Transport``."""
+        while True:
+            try:
+                count = self._socket.recv_into(buffer)
+            except BlockingIOError:
+                self._since_checkpoint = 0
+                await anyio.wait_readable(self._socket)
+            else:
+                await self._moved(count)
+                return count
+
+    async def send(self, buffers: Sequence[Buffer]) -> None:
+        """See ``Transport``."""
+        waiting = deque(memoryview(buffer) for buffer in buffers)
+        while waiting:
+            try:
+                count = self._socket.sendmsg([waiting[index] for index in range(min(len(waiting), GATHERED))])
+            except BlockingIOError:
+                self._since_checkpoint = 0
+                await anyio.wait_writable(self._socket)
+                continue
+            await self._moved(count)
+            while waiting and count >= len(waiting[0]):
+                count -= len(waiting.popleft())
+            if count:
+                waiting[0] = waiting[0][count:]
+
+    async def aclose(self) -> None:
+        """See ``Transport``."""
+        if self._socket.fileno() >= 0:
+            anyio.notify_closing(self._socket)
+            self._socket.close()
+
+    async def _moved(self, count: int) -> None:
+        self._since_checkpoint += count
+        if self._since_checkpoint >= CHECKPOINT_EVERY:
+            self._since_checkpoint = 0
+            await anyio.lowlevel.checkpoint()
+
+
+async def connect(host: str, port: int) -> SocketTransport:
+    """Connect to a peer, trying each of its addresses in turn.
+
+    Raises:
+        OSError: none of them answered; ``socket.gaierror`` when the name could not be resolved.
+    """
+    addresses = await anyio.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    last: OSError | None = None
+    for family, kind, protocol, _, address in addresses:
+        candidate = socket.socket(family, kind, protocol)
+        try:
+            candidate.setblocking(False)
+            await _connect(candidate, address)
+            return SocketTransport(candidate)
+        except OSError as error:
+            candidate.close()
+            last = error
+        except BaseException:
+            candidate.close()
+            raise
+    raise last or OSError(f"{host} has no address")
+
+
+async def _connect(candidate: socket.socket, address: tuple[str, int] | tuple[str, int, int, int]) -> None:
+    with suppress(BlockingIOError):
+        candidate.connect(address)
+        return
+    await anyio.wait_writable(candidate)
+    if number := candidate.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR):
+        raise OSError(number, f"cannot connect to {address[0]} port {address[1]}")
+
+
+def listen(host: str, port: int, backlog: int = 512) -> socket.socket:
+    """A listening socket that does not block.
+
+    Raises:
+        OSError: the address cannot be bound.
+    """
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listening = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listening.bind((host, port))
+        listening.listen(backlog)
+        listening.setblocking(False)
+    except OSError:
+        listening.close()
+        raise
+    return listening

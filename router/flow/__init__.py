@@ -1,0 +1,1 @@
+"""Who moves an instance: in (``intake``), out (``forwarder``, ``attempt``), and away (``janitor``)."""

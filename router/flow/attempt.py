@@ -1,0 +1,356 @@
+"""One attempt: strategies in turn until each instance has an outcome. For the forwarder, and for ``send``."""
+
+from collections.abc import AsyncGenerator, Iterable, Sequence
+from contextlib import aclosing
+from dataclasses import dataclass, field, replace
+from typing import assert_never
+
+import anyio
+
+from router.dicom.buffers import Buffers
+from router.dicom.content import ContentError, Outgoing
+from router.dicom.scu import Address, AssociationFailedError, OutgoingAssociation, associate
+from router.dicom.transcode import converts
+from router.dicom.transcode.header import ConversionError
+from router.dicom.transcode.pool import Transcoder
+from router.journal import Fallback, Journal, StoreSucceeded, StrategiesFailed
+from router.model.destination import Destination, Strategy
+from router.model.instance import Identity
+from router.model.outcome import Answered, Cause, Deferred, Failed, Outcome, Refused, Scope, Stored
+from router.rules import negotiation, retry
+from router.rules.negotiation import AsIs, Convert, Pair, Proposal, Unsupported
+
+FALLBACK_AE_TITLE = "ROUTER"
+"""What we call ourselves when a destination wants the modality's title, and there is none."""
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What became of one instance in one attempt."""
+
+    instance: Outgoing
+    outcome: Outcome
+    blamed: bool
+    """A failure of undecided fault was the instance's own: another one was stored after it."""
+    strategy: Strategy
+    strategies_tried: tuple[Strategy, ...]
+    associations: int
+    """Associations tried in this attempt (the seed's ``attempts_made``)."""
+    transfer_syntax: str = ""
+    """In which it was sent last; empty: it was not."""
+    error_comment: str = ""
+    """The peer's, for the operator alone."""
+
+
+@dataclass(slots=True, eq=False)
+class _Pending:
+    """An instance without a result yet."""
+
+    instance: Outgoing
+    uncertain: bool
+    outcome: Outcome | None = None
+    """Of the last strategy, if another one may do better."""
+    blamed: bool = False
+    failed: set[str] = field(default_factory=set)
+    """Transfer syntaxes in which the peer refused this very instance."""
+    tested: set[Pair] = field(default_factory=set)
+    """Pairs that did not work for it: refused as a context, or failed."""
+    transfer_syntax: str = ""
+    error_comment: str = ""
+
+    @property
+    def identity(self) -> Identity:
+        return self.instance.identity
+
+
+@dataclass(frozen=True, slots=True)
+class _Line:
+    """An open association, and what it was opened for."""
+
+    association: OutgoingAssociation
+    proposal: Proposal
+    strategy: Strategy
+    calling_ae_title: str
+
+
+class Attempt:
+    """Sends instances to one destination, one after another. Its association lives on between attempts."""
+
+    def __init__(self, destination: Destination, *, transcoder: Transcoder, buffers: Buffers, journal: Journal) -> None:
+        self.destination = destination
+        self._transcoder = transcoder
+        self._buffers = buffers
+        self._journal = journal
+        self._line: _Line | None = None
+        self._associations = 0
+        self._tried: list[Strategy] = []
+
+    @property
+    def associated(self) -> bool:
+        """Whether an association is open, waiting for the next instance."""
+        return self._line is not None and not self._line.association.over
+
+    async def outcomes(
+        self, instances: Sequence[Outgoing], uncertain: frozenset[int] = frozenset()
+    ) -> AsyncGenerator[Result, None]:
+        """Try each instance, and yield what became of it, in any order.
+
+        Ends early, leaving instances out, when the destination itself is in trouble; the last results say so.
+
+        Args:
+            instances: what is due.
+            uncertain: numbers of those that the peer may have already, because an answer was lost.
+        """
+        for calling_ae_title, group in self._by_title(instances).items():
+            pending = [_Pending(instance, instance.number in uncertain) for instance in group]
+            self._associations, self._tried = 0, []
+            async with aclosing(self._strategies(calling_ae_title, pending)) as results:
+                async for result in results:
+                    yield result
+            if pending:
+                return
+
+    async def release(self) -> None:
+        """End the association that waits for the next instance, if there is one."""
+        line, self._line = self._line, None
+        if line is not None:
+            await line.association.release()
+
+    async def abort(self) -> None:
+        """End the association at once."""
+        line, self._line = self._line, None
+        if line is not None:
+            with anyio.CancelScope(shield=True):
+                await line.association.abort()
+
+    def _by_title(self, instances: Iterable[Outgoing]) -> dict[str, list[Outgoing]]:
+        """Grouped by the AE title that we call ourselves by: our own, or the one of the modality it came from."""
+        groups: dict[str, list[Outgoing]] = {}
+        for instance in instances:
+            title = self.destination.local_ae_title or instance.calling_ae_title or FALLBACK_AE_TITLE
+            groups.setdefault(title, []).append(instance)
+        return groups
+
+    # Strategies in turn
+
+    async def _strategies(self, calling_ae_title: str, pending: list[_Pending]) -> AsyncGenerator[Result, None]:
+        """Take each instance out of ``pending`` with its result; what is left in the end was not tried."""
+        destination = self.destination
+        failure: Deferred | None = None
+        for strategy in negotiation.chain(destination.transfer_syntax_strategy, destination.max_association_retries):
+            due = [each for each in pending if not self._tried or failure is not None or self._adds(strategy, each)]
+            if not due:
+                continue
+            if self._tried:
+                self._report_fallback(strategy, failure or due[0].outcome)
+            self._tried.append(strategy)
+            failure = None
+            try:
+                async with aclosing(self._round(strategy, calling_ae_title, due)) as ended:
+                    async for each in ended:
+                        pending.remove(each)
+                        yield self._result(each)
+            except AssociationFailedError as failed:
+                failure = _of_destination(failed.failure)
+                if not negotiation.another_strategy(failed.failure, failed.rejection):
+                    break
+            else:
+                if any(each.outcome is None for each in due):
+                    return  # the round broke off
+        for each in list(pending):
+            pending.remove(each)
+            each.outcome = each.outcome or failure
+            yield self._result(each)
+
+    async def _round(
+        self, strategy: Strategy, calling_ae_title: str, due: list[_Pending]
+    ) -> AsyncGenerator[_Pending, None]:
+        """One strategy. Yields those that have their outcome; the others may do better with the next strategy.
+
+        Whose fault a failure during a C-STORE is, the next instance shows: if that one is stored, it was the
+        instance's own; if it fails too, the destination is in trouble and the rest is left alone.
+
+        Raises:
+            AssociationFailedError: the association was not opened.
+        """
+        suspect: _Pending | None = None
+        for number, each in enumerate(due):
+            line = await self._open(strategy, calling_ae_title, due[number:])
+            outcome = each.outcome = await self._try(line, each)
+            match outcome:
+                case Stored():
+                    yield each
+                    if suspect is not None:
+                        suspect.blamed = True
+                        suspect = None
+                case Refused():
+                    if not outcome.next_strategy:
+                        yield each
+                case Deferred():
+                    if suspect is not None:
+                        yield suspect
+                        yield each
+                        return
+                    suspect = each
+                case _:
+                    assert_never(outcome)
+        if suspect is not None:
+            yield suspect
+
+    def _adds(self, strategy: Strategy, each: _Pending) -> bool:
+        return negotiation.adds(each.identity, strategy, self.destination, converts, frozenset(each.tested))
+
+    # One association, one instance
+
+    async def _open(self, strategy: Strategy, calling_ae_title: str, due: Sequence[_Pending]) -> _Line:
+        """An association that can carry the first of ``due``, and as many of the others as find room."""
+        line = self._line
+        if line is not None and await self._serves(line, strategy, calling_ae_title, due[0].identity):
+            self._associations = self._associations or 1
+            return line
+        await self.release()
+        proposal = negotiation.propose([each.identity for each in due], strategy, self.destination, converts)
+        address = Address(
+            self.destination.remote_host,
+            self.destination.remote_port,
+            self.destination.remote_ae_title,
+            calling_ae_title,
+        )
+        self._associations += 1
+        association = await associate(
+            address, proposal.contexts, deadlines=self.destination.deadlines, buffers=self._buffers
+        )
+        self._line = _Line(association, proposal, strategy, calling_ae_title)
+        return self._line
+
+    async def _serves(self, line: _Line, strategy: Strategy, calling_ae_title: str, identity: Identity) -> bool:
+        wanted = negotiation.candidates(identity, strategy, self.destination.propose_stored, converts)
+        return (
+            line.strategy is strategy
+            and line.calling_ae_title == calling_ae_title
+            and line.proposal.covers((identity.sop_class, syntax) for syntax in wanted)
+            and await line.association.still_open()
+        )
+
+    async def _try(self, line: _Line, each: _Pending) -> Outcome:
+        plan = negotiation.plan(
+            each.identity,
+            line.association.contexts,
+            line.strategy,
+            self.destination,
+            converts,
+            failed=frozenset(each.failed),
+        )
+        match plan:
+            case Unsupported():
+                wanted = negotiation.candidates(each.identity, line.strategy, self.destination.propose_stored, converts)
+                each.tested.update((each.identity.sop_class, syntax) for syntax in wanted)
+                return each.outcome or retry.outcome_of_failure(_no_context(each.identity, plan))
+            case AsIs():
+                answer = await line.association.store(plan.context_id, each.instance)
+            case Convert():
+                answer = await self._convert_and_store(line.association, plan, each.instance)
+            case _:
+                assert_never(plan)
+        each.transfer_syntax = plan.transfer_syntax
+        outcome = self._judge(answer, each)
+        if isinstance(outcome, Stored):
+            self._report_success(line, each, outcome)
+        else:
+            each.failed.add(plan.transfer_syntax)
+            each.tested.add((each.identity.sop_class, plan.transfer_syntax))
+        return outcome
+
+    async def _convert_and_store(
+        self, association: OutgoingAssociation, plan: Convert, instance: Outgoing
+    ) -> Answered | Failed:
+        try:
+            async with self._transcoder.converted(instance, plan.transfer_syntax) as converted:
+                return await association.store(plan.context_id, converted)
+        except ConversionError as error:
+            return Failed(Cause.CANNOT_CONVERT, f"The instance cannot be converted: {error}")
+        except ContentError as damaged:
+            return Failed(Cause.PAYLOAD_DAMAGED, str(damaged))
+
+    def _judge(self, answer: Answered | Failed, each: _Pending) -> Outcome:
+        match answer:
+            case Answered():
+                each.error_comment = answer.error_comment
+                return retry.outcome_of_answer(
+                    answer, uncertain=each.uncertain, duplicate_is_delivered=self.destination.duplicate_is_delivered
+                )
+            case Failed():
+                return retry.outcome_of_failure(answer)
+            case _:
+                assert_never(answer)
+
+    # What is said about it
+
+    def _result(self, each: _Pending) -> Result:
+        assert each.outcome is not None
+        strategy = self._tried[-1]
+        if isinstance(each.outcome, Refused):
+            self._journal.publish(
+                StrategiesFailed(
+                    destination=self.destination.name,
+                    instance=each.identity.sop_instance,
+                    sop_class=each.identity.sop_class,
+                    stored_transfer_syntax=each.identity.transfer_syntax,
+                    strategies_tried=tuple(self._tried),
+                    attempts=self._associations,
+                    error=each.outcome.error,
+                )
+            )
+        return Result(
+            each.instance,
+            each.outcome,
+            each.blamed,
+            strategy,
+            tuple(self._tried),
+            self._associations,
+            each.transfer_syntax,
+            each.error_comment,
+        )
+
+    def _report_fallback(self, strategy: Strategy, because: Outcome | None) -> None:
+        self._journal.publish(
+            Fallback(
+                destination=self.destination.name,
+                strategy=strategy,
+                strategies_tried=tuple(self._tried),
+                error="" if because is None or isinstance(because, Stored) else because.error,
+            )
+        )
+
+    def _report_success(self, line: _Line, each: _Pending, outcome: Stored) -> None:
+        answers = line.association.contexts
+        accepted = sum(1 for answer in answers if answer.transfer_syntax is not None)
+        self._journal.publish(
+            StoreSucceeded(
+                destination=self.destination.name,
+                instance=each.identity.sop_instance,
+                sop_class=each.identity.sop_class,
+                stored_transfer_syntax=each.identity.transfer_syntax,
+                transfer_syntax=each.transfer_syntax,
+                converted=each.transfer_syntax != each.identity.transfer_syntax,
+                strategy=line.strategy,
+                attempts=self._associations,
+                bytes=each.instance.size,
+                status=f"{outcome.status:04X}H",
+                accepted_contexts=accepted,
+                rejected_contexts=len(answers) - accepted,
+            )
+        )
+
+
+def _of_destination(failure: Failed) -> Deferred:
+    outcome = retry.outcome_of_failure(failure)
+    if isinstance(outcome, Deferred):
+        # Nothing had been sent on this association: the fault is nobody's instance.
+        return replace(outcome, scope=Scope.DESTINATION)
+    raise AssertionError(f"{failure.cause} cannot come from opening an association")
+
+
+def _no_context(identity: Identity, plan: Unsupported) -> Failed:
+    cause = Cause.SOP_CLASS_NOT_SUPPORTED if plan.sop_class_refused else Cause.NO_CONTEXT
+    return Failed(cause, negotiation.no_context(identity, plan.accepted))

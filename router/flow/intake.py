@@ -1,0 +1,234 @@
+"""In: an object arrives, becomes durable, is routed and committed; only then is it answered with success.
+
+``receive`` runs where the association is, ``admit`` at the queue's owner; between them only an ``Arrival`` passes.
+"""
+
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from functools import partial
+
+import anyio
+import anyio.to_thread
+
+from router.dicom import part10
+from router.dicom.incoming import Answer, Offer
+from router.dicom.link import Piece
+from router.dicom.survey import Survey, survey
+from router.durable.queue import Queue, QueueError
+from router.durable.spool import Part, Spool
+from router.flow.repeats import Repeats
+from router.journal import InstanceAccepted, InstanceRefused, Journal, SpoolTrouble
+from router.model.delivery import Order, State
+from router.model.destination import Destination
+from router.model.instance import Arrival, Identity
+from router.model.transfer_syntax import transfer_syntax
+from router.rules.acceptance import Truncated
+from router.rules.routing import Decision, Refusal, Routes, Subject, Unrouted, orders, route
+
+SUCCESS = 0x0000
+OUT_OF_RESOURCES = 0xA700
+CANNOT_UNDERSTAND = 0xC000
+
+WRITERS = 8
+"""Worker threads that write payloads at the same time."""
+
+
+@dataclass(frozen=True, slots=True)
+class Routing:
+    """What decides where instances go; a reload replaces it whole."""
+
+    routes: Routes
+    destinations: Mapping[str, Destination]
+    unrouted: Unrouted
+    wanted: Mapping[int, str]
+    """Tag → keyword of the attributes that the routes ask about."""
+
+
+class UnacceptableError(Exception):
+    """The object is not kept; the answer says why."""
+
+    def __init__(self, status: int, sentence: str) -> None:
+        super().__init__(sentence)
+        self.answer = Answer(status, sentence)
+
+
+class Intake:
+    """Takes what the listeners receive."""
+
+    def __init__(
+        self,
+        spool: Spool,
+        queue: Queue,
+        routing: Routing,
+        *,
+        journal: Journal,
+        clock: Callable[[], datetime],
+        reserve: Callable[[int], int],
+    ) -> None:
+        """An intake.
+
+        Args:
+            spool: where payloads are written.
+            queue: where deliveries are committed.
+            routing: what decides where they go.
+            journal: what happened is published here.
+            clock: the time of day.
+            reserve: bytes that stay free, of a disk of so many bytes.
+        """
+        self.routing = routing
+        self._spool = spool
+        self._queue = queue
+        self._journal = journal
+        self._clock = clock
+        self._reserve = reserve
+        self._repeats = Repeats()
+        self._writers = anyio.CapacityLimiter(WRITERS)
+
+    async def __call__(self, offer: Offer, pieces: AsyncIterator[Piece]) -> Answer:
+        """Take one instance: the answer is 0000H exactly when its bytes and its deliveries are on stable storage."""
+        began = anyio.current_time()
+        try:
+            arrival = await self.receive(offer, pieces)
+            decision, ordered = await self.admit(arrival)
+        except UnacceptableError as unacceptable:
+            return self._refused(offer, unacceptable.answer)
+        except QueueError as error:
+            self._journal.publish(SpoolTrouble(error=str(error)))
+            return self._refused(offer, Answer(OUT_OF_RESOURCES, "the queue cannot be written"))
+        except OSError as error:
+            self._journal.publish(SpoolTrouble(error=f"a payload cannot be written: {error.strerror}"))
+            return self._refused(offer, Answer(OUT_OF_RESOURCES, "the spool cannot be written"))
+        return self._accepted(arrival, decision, ordered, anyio.current_time() - began)
+
+    async def receive(self, offer: Offer, pieces: AsyncIterator[Piece]) -> Arrival:
+        """S1 → S2: every byte into the spool and onto stable storage.
+
+        Raises:
+            UnacceptableError: the object is not kept.
+            OSError: the disk, or the connection.
+        """
+        head = part10.head(offer.identity, offer.envelope)
+        part = self._spool.begin(head.content, head.digest_at)
+        try:
+            kept = await self._keep(part, len(head.content), offer, pieces)
+        except BaseException:
+            with anyio.CancelScope(shield=True):
+                await anyio.to_thread.run_sync(part.abandon, limiter=self._writers)
+            raise
+        return Arrival(
+            ulid=part.ulid,
+            path=part.path,
+            envelope=offer.envelope,
+            identity=offer.identity,
+            size=part.size,
+            header_size=len(head.content),
+            digest=kept.digest,
+            study=kept.survey.study,
+            attributes=kept.survey.attributes,
+            remark=_remark(kept.survey, offer.identity),
+        )
+
+    async def admit(self, arrival: Arrival) -> tuple[Decision, Sequence[Order]]:
+        """S2 → S4 or S5: decide who must have it, and commit that.
+
+        Raises:
+            UnacceptableError: nobody takes it, and such objects are refused.
+            QueueError: it could not be committed.
+        """
+        decision = route(Subject(arrival.envelope, arrival.identity, arrival.attributes), self.routing.routes)
+        ordered = orders(
+            decision,
+            destinations=self.routing.destinations,
+            unrouted=self.routing.unrouted,
+            envelope=arrival.envelope,
+            repeats=self._repeats.count(
+                arrival.identity.sop_instance, arrival.digest, arrival.envelope.calling_ae_title, self._clock()
+            ),
+        )
+        if isinstance(ordered, Refusal):
+            await anyio.to_thread.run_sync(self._spool.withdraw, arrival.path, limiter=self._writers)
+            raise UnacceptableError(ordered.status, ordered.sentence)
+        await self._queue.accept(arrival, ordered)
+        return decision, ordered
+
+    # What receive does in worker threads: one hop for all that one receive buffer holds, fsync included
+
+    async def _keep(self, part: Part, header_size: int, offer: Offer, pieces: AsyncIterator[Piece]) -> "_Kept":
+        kept: _Kept | None = None
+        async for piece in pieces:
+            write = partial(self._write, part, header_size, offer, piece)
+            kept = await anyio.to_thread.run_sync(write, limiter=self._writers)
+        if kept is None:
+            raise AssertionError("a data set ended without its last fragment")
+        return kept
+
+    def _write(self, part: Part, header_size: int, offer: Offer, piece: Piece) -> "_Kept | None":
+        free, total = self._spool.free()
+        if free < self._reserve(total):
+            raise UnacceptableError(OUT_OF_RESOURCES, "the spool has reached its reserve of free space")
+        part.write(piece.fragments)
+        if not piece.last:
+            return None
+        syntax = transfer_syntax(offer.identity.transfer_syntax)
+        found = survey(part.read, part.size - header_size, syntax, self.routing.wanted)
+        if found.truncated and offer.listener.truncated is Truncated.REFUSE:
+            raise UnacceptableError(CANNOT_UNDERSTAND, "an element runs past the end of the data set")
+        return _Kept(found, part.seal())
+
+    # What is said about it
+
+    def _accepted(self, arrival: Arrival, decision: Decision, ordered: Sequence[Order], seconds: float) -> Answer:
+        odd = [order.error for order in ordered if order.state is not State.QUEUED]
+        self._journal.publish(
+            InstanceAccepted(
+                association=arrival.envelope.association,
+                calling_ae_title=arrival.envelope.calling_ae_title,
+                called_ae_title=arrival.envelope.called_ae_title,
+                peer=arrival.envelope.peer_host,
+                instance=arrival.identity.sop_instance,
+                study=arrival.study,
+                sop_class=arrival.identity.sop_class,
+                stored_transfer_syntax=arrival.identity.transfer_syntax,
+                bytes=arrival.size,
+                digest=arrival.digest,
+                route=tuple(finding.route for finding in decision.findings if finding.matched),
+                destination=tuple(order.destination for order in ordered if order.state is State.QUEUED),
+                outcome="queued" if len(odd) < len(ordered) else ordered[0].state.value,
+                error="; ".join(filter(None, [arrival.remark, *odd])),
+                duration_ms=round(seconds * 1000, 1),
+            )
+        )
+        return Answer(SUCCESS)
+
+    def _refused(self, offer: Offer, answer: Answer) -> Answer:
+        self._journal.publish(
+            InstanceRefused(
+                association=offer.envelope.association,
+                calling_ae_title=offer.envelope.calling_ae_title,
+                peer=offer.envelope.peer_host,
+                instance=offer.identity.sop_instance,
+                sop_class=offer.identity.sop_class,
+                stored_transfer_syntax=offer.identity.transfer_syntax,
+                status=f"{answer.status:04X}H",
+                error=answer.error_comment,
+            )
+        )
+        return answer
+
+
+@dataclass(frozen=True, slots=True)
+class _Kept:
+    survey: Survey
+    digest: str
+
+
+def _remark(found: Survey, identity: Identity) -> str:
+    remarks = []
+    if found.error:
+        remarks.append(f"the data set was not understood: {found.error}")
+    if found.truncated:
+        remarks.append("an element runs past the end of the data set")
+    if found.sop_instance and found.sop_instance != identity.sop_instance:
+        remarks.append("the SOP Instance UID of the data set is not that of the C-STORE-RQ")
+    return "; ".join(remarks)
