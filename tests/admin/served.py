@@ -1,0 +1,99 @@
+"""The API on a Unix socket, over a real queue in a real spool."""
+
+import json
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import anyio
+from anyio import to_thread
+
+from router.admin import application, serve
+from router.cli.client import UnixConnection
+from router.durable.sqlite import in_thread
+from router.model.delivery import Order, Settlement, State
+from router.model.outcome import Cause
+from tests.durable.world import World
+
+
+class Served:
+    """What runs, and what to ask it with."""
+
+    def __init__(self, world: World, socket: Path) -> None:
+        self.world = world
+        self.socket = socket
+        self.problems: Sequence[str] = ()
+        """What the next reload finds."""
+        self.reloads = 0
+
+    async def reload(self) -> Sequence[str]:
+        """What the API is given for reload."""
+        self.reloads += 1
+        return self.problems
+
+    async def ask(self, method: str, path: str, body: object = None) -> tuple[int, Any]:
+        """Status and JSON of the answer; a body that is not bytes is sent as JSON."""
+
+        def ask() -> tuple[int, Any]:
+            connection = UnixConnection(self.socket)
+            try:
+                content = body if body is None or isinstance(body, bytes) else json.dumps(body)
+                connection.request(method, path, content)
+                response = connection.getresponse()
+                assert response.headers["content-type"] == "application/json"
+                return response.status, json.loads(response.read())
+            finally:
+                connection.close()
+
+        return await to_thread.run_sync(ask)
+
+    async def get(self, path: str) -> Any:
+        """The answer to a question that is answered."""
+        status, answer = await self.ask("GET", path)
+        assert status == 200, answer
+        return answer
+
+    async def numbers(self, **parameters: str) -> list[int]:
+        """The deliveries that a list with these filters shows."""
+        query = "&".join(f"{name}={value}" for name, value in parameters.items())
+        return [each["delivery"] for each in (await self.get(f"/api/queue?{query}"))["deliveries"]]
+
+
+@asynccontextmanager
+async def served(directory: Path) -> AsyncIterator[Served]:
+    """Four deliveries: 1 waits for PACS, 2 is dead for PACS, 3 waits for RESEARCH, 4 is held: no route took it."""
+    world = World(directory / "spool", in_thread)
+    served = Served(world, directory / "s")
+    app = application(desk=world.desk, queue=world.queue, reload=served.reload, clock=world.clock)
+    async with world.running("PACS", "RESEARCH"), anyio.create_task_group() as group:
+        await _fill(world)
+        await group.start(serve, app, served.socket)
+        yield served
+        group.cancel_scope.cancel()
+
+
+async def _fill(world: World) -> None:
+    await world.accepted("PACS", sop_instance="2.25.11")
+    await world.accepted("PACS", sop_instance="2.25.12", calling="MR1")
+    await world.accepted("RESEARCH", sop_instance="2.25.13", calling="MR1")
+    await world.accepted(Order("", State.HELD, Cause.NO_ROUTE, "no route takes this instance"))
+    claim = await world.queue.claim("PACS", "test", 2, world.clock())
+    await world.queue.settle(
+        claim,
+        [
+            Settlement(claim.deliveries[0].id, State.QUEUED),
+            Settlement(
+                claim.deliveries[1].id,
+                State.DEAD,
+                charged=True,
+                cause=Cause.CANNOT_UNDERSTAND,
+                error="The peer cannot understand the object (C000H)",
+                status=0xC000,
+                strategy="universal",
+                transfer_syntax="1.2.840.10008.1.2",
+                error_comment="as the peer says",
+            ),
+        ],
+        world.clock(),
+    )
