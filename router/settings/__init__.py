@@ -16,7 +16,7 @@ from router.settings.configuration import (
     Reserve,
     SpoolSettings,
 )
-from router.settings.loading import load, schema
+from router.settings.loading import destination, load, schema
 from router.settings.problems import ConfigurationError, Problem
 
 __all__ = [
@@ -30,6 +30,7 @@ __all__ = [
     "Problem",
     "Reserve",
     "SpoolSettings",
+    "destination",
     "load",
     "schema",
 ]

@@ -30,7 +30,7 @@ def configuration(document: Document, reader: Reader, folder: Path, environment:
         environment: for ``RUNTIME_DIRECTORY``, which systemd sets.
     """
     listeners = tuple(map(_listener, document.listen))
-    destinations = tuple(map(_destination, document.destinations))
+    destinations = tuple(map(destination, document.destinations))
     routes = Routes(_route(section, position, reader) for position, section in enumerate(document.routes))
     if not routes and len(destinations) == 1:
         routes = everything_to(destinations[0].name)
@@ -79,7 +79,8 @@ def _route(section: RouteSection, position: int, reader: Reader) -> Route:
     return Route(section.name or f"route {position + 1}", when, tuple(section.to), section.stop)
 
 
-def _destination(section: DestinationSection) -> Destination:
+def destination(section: DestinationSection) -> Destination:
+    """What one section of a destination says."""
     back_off, retry, deadlines = section.back_off, section.retry, section.deadlines
     return Destination(
         name=section.name,

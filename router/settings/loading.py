@@ -4,13 +4,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from router.model.destination import Destination
 from router.settings import assembly, checks
 from router.settings.conditions import Reader
 from router.settings.configuration import Configuration
 from router.settings.document import Document
 from router.settings.environment import override
 from router.settings.problems import ConfigurationError, Problem
-from router.settings.source import Source, read
+from router.settings.source import Place, Places, Source, Value, read
 from router.settings.validation import validate
 
 DESTINATIONS = "destinations"
@@ -45,6 +46,30 @@ def load(path: Path, *, environment: Mapping[str, str], known_keywords: frozense
     if problems:
         raise ConfigurationError(problems)
     return configuration
+
+
+def destination(written: Mapping[str, object], *, origin: str) -> Destination:
+    """One destination, as in a file of its own but already read; ``name`` is the remote AE title if left out.
+
+    Args:
+        written: keys and values as in ``destinations/*.yaml``.
+        origin: what errors call the place it comes from.
+
+    Raises:
+        ConfigurationError: everything that is wrong with it.
+    """
+    entry: dict[str, Value] = {key: _as_text(value) for key, value in written.items()}
+    entry.setdefault("name", entry.get("remote_ae_title"))
+    root = Place(origin)
+    document = validate({DESTINATIONS: [entry]}, Places({(): root, (DESTINATIONS, 0): root}))
+    return assembly.destination(document.destinations[0])
+
+
+def _as_text(value: object) -> Value:
+    """A value of Python as it would stand in a file: validation reads texts."""
+    if isinstance(value, Mapping):
+        return {str(key): _as_text(each) for key, each in value.items()}
+    return None if value is None else str(value)
 
 
 def _add_destinations(source: Source, folder: Path) -> None:
