@@ -101,14 +101,6 @@ class SqliteDesk:
         """The payload path of every row (for the scan at start)."""
         return [row["path"] for row in await self._ask("paths")]
 
-    async def repeats(self, sop_instance: str, digest: str, calling_ae_title: str, since: datetime) -> int:
-        """How often the same instance with the same digest came from the same sender since then: loop protection."""
-        rows = await self._ask(
-            "repeats", sop_instance=sop_instance, digest=digest, calling_ae_title=calling_ae_title, since=micros(since)
-        )
-        repeats: int = rows[0][0]
-        return repeats
-
     async def _entries(self, **wanted: str | int | None) -> Sequence[Entry]:
         return [_entry(row) for row in await self._ask("entries", **wanted)]
 

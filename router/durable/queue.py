@@ -146,6 +146,3 @@ class Desk(Protocol):
 
     async def paths(self) -> Sequence[str]:
         """The payload path of every row (for the scan at start)."""
-
-    async def repeats(self, sop_instance: str, digest: str, calling_ae_title: str, since: datetime) -> int:
-        """How often the same instance with the same digest came from the same sender since then: loop protection."""

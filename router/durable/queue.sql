@@ -174,8 +174,3 @@ SELECT ulid FROM instance WHERE ulid IN (SELECT value FROM json_each(:ulids))
 
 -- :paths
 SELECT path FROM instance
-
--- :repeats
-SELECT count(*) FROM instance
-WHERE sop_instance = :sop_instance AND digest = :digest AND calling_ae_title = :calling_ae_title
-  AND received_at >= :since

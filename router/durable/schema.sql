@@ -21,7 +21,6 @@ CREATE TABLE instance (
     removing         INTEGER NOT NULL DEFAULT 0    -- its payload is being unlinked (S6 to S7)
 ) STRICT;
 
-CREATE INDEX instance_repeats ON instance (sop_instance, received_at);
 CREATE INDEX instance_settled ON instance (settled_at) WHERE settled_at IS NOT NULL;
 
 CREATE TABLE delivery (

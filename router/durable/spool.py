@@ -182,14 +182,6 @@ class Spool:
                 if _PAYLOAD.fullmatch(str(folder / name)):
                     yield folder / name
 
-    def open_payload(self, path: PurePath) -> int:
-        """A descriptor of a payload, for reading.
-
-        Raises:
-            OSError: it is missing, or ``path`` is none of the spool's.
-        """
-        return os.open(self.absolute(path), os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
-
     def free(self) -> tuple[int, int]:
         """Bytes that are free for us and bytes in total of the spool's file system."""
         status = os.statvfs(self.directory)
