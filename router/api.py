@@ -26,7 +26,7 @@ from router.dicom.transcode import converts
 from router.dicom.transcode.pool import Transcoder
 from router.flow.attempt import Attempt, Result
 from router.journal import Journal
-from router.model.destination import Destination, ProposeStored, Strategy
+from router.model.destination import Destination, Strategy
 from router.model.instance import Identity
 from router.model.outcome import Deferred, Refused, Stored
 from router.model.presentation_context import MAXIMUM_CONTEXTS
@@ -156,9 +156,10 @@ def create_presentation_contexts_with_fallback(
         max_contexts: at most this many, the most compatible ones first kept.
     """
     identity = _identity(dataset)
+    anywhere = Destination("", "", "", 0)
     syntaxes: dict[str, None] = {}
     for each in reversed(negotiation.chain(Strategy(strategy), len(Strategy))):
-        syntaxes |= dict.fromkeys(negotiation.candidates(identity, each, ProposeStored.AUTO, converts))
+        syntaxes |= dict.fromkeys(negotiation.candidates(identity, each, anywhere, converts))
     contexts = []
     for number, syntax in enumerate(list(syntaxes)[:max_contexts]):
         context = PresentationContext()

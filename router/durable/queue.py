@@ -26,6 +26,14 @@ class Removable:
     path: str
 
 
+@dataclass(frozen=True, slots=True)
+class Capability:
+    """Whether a destination accepted one SOP class in one transfer syntax, and when that was seen last."""
+
+    accepted: bool
+    learned_at: datetime
+
+
 class Queue(Protocol):
     """The schedule of what is owed to whom."""
 
@@ -77,6 +85,19 @@ class Queue(Protocol):
 
     async def lose(self, path: str, now: datetime) -> int:
         """S8: the payload at ``path`` is gone or damaged; its open deliveries become dead letters. Returns how many."""
+
+
+class Capabilities(Protocol):
+    """What each destination was seen to accept, per (SOP class, transfer syntax); it survives restarts."""
+
+    async def learned(self, destination: str, since: datetime) -> Mapping[tuple[str, str], Capability]:
+        """What was learned since then: what is older has expired."""
+
+    async def learn(self, destination: str, seen: Mapping[tuple[str, str], bool], now: datetime) -> None:
+        """Each pair was accepted (True) or refused for good (False)."""
+
+    async def identify(self, destination: str, address: str) -> None:
+        """Where the destination is and what it is called: when that changes, what was learned is forgotten."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -174,3 +174,19 @@ SELECT ulid FROM instance WHERE ulid IN (SELECT value FROM json_each(:ulids))
 
 -- :paths
 SELECT path FROM instance
+
+-- :learn
+INSERT INTO capability (destination, sop_class, transfer_syntax, accepted, learned_at)
+VALUES (:destination, :sop_class, :transfer_syntax, :accepted, :now)
+ON CONFLICT DO UPDATE SET accepted = :accepted, learned_at = :now
+
+-- :learned
+SELECT sop_class, transfer_syntax, accepted, learned_at FROM capability
+WHERE destination = :destination AND learned_at >= :since
+
+-- :forget
+DELETE FROM capability WHERE destination = :destination
+
+-- :identify
+UPDATE destination SET address = :address WHERE name = :destination AND address IS NOT :address
+RETURNING name

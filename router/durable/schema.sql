@@ -56,6 +56,7 @@ CREATE INDEX delivery_instance ON delivery (instance);
 CREATE TABLE destination (
     name          TEXT    PRIMARY KEY,
     configured    INTEGER NOT NULL DEFAULT 1,
+    address       TEXT    NOT NULL DEFAULT '',          -- what its capabilities were learned from
     failures      INTEGER NOT NULL DEFAULT 0,
     retry_at      INTEGER,
     held          INTEGER NOT NULL DEFAULT 0,
@@ -64,6 +65,15 @@ CREATE TABLE destination (
     since         INTEGER,
     worked        INTEGER NOT NULL DEFAULT 0,           -- the working clock, less what runs since working_since
     working_since INTEGER                               -- NULL: the working clock stands still
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE capability (                               -- what a destination was seen to accept or refuse
+    destination     TEXT    NOT NULL,
+    sop_class       TEXT    NOT NULL,
+    transfer_syntax TEXT    NOT NULL,
+    accepted        INTEGER NOT NULL,
+    learned_at      INTEGER NOT NULL,
+    PRIMARY KEY (destination, sop_class, transfer_syntax)
 ) STRICT, WITHOUT ROWID;
 
 CREATE TABLE claim (token INTEGER NOT NULL) STRICT;     -- one row: the last token that was given out

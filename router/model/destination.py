@@ -13,6 +13,8 @@ class Strategy(StrEnum):
     STANDARD = "standard"
     COMPRESSION = "compression"
     EXTENDED = "extended"
+    LISTED = "listed"
+    """The destination's own ``transfer_syntaxes``, in place of the others."""
 
 
 class ProposeStored(StrEnum):
@@ -21,6 +23,14 @@ class ProposeStored(StrEnum):
     AUTO = "auto"
     ALWAYS = "always"
     NEVER = "never"
+
+
+class Prefer(StrEnum):
+    """Which of several accepted transfer syntaxes an instance is sent in."""
+
+    STORED = "stored"
+    SMALLEST = "smallest"
+    """A lossless compression where there is one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +76,12 @@ class Destination:
     max_association_retries: int = 3
     max_associations: int = 2
     propose_stored: ProposeStored = ProposeStored.AUTO
+    transfer_syntaxes: tuple[str, ...] = ()
+    """What may be proposed, with the strategy ``listed``."""
+    prefer: Prefer = Prefer.STORED
+    decompress_lossy: bool = True
+    """Whether an instance that is stored lossy may be sent native where its stored syntax is refused."""
+    never_convert: bool = False
     duplicate_is_delivered: bool = False
     allow_return: bool = False
     renamed_from: str | None = None

@@ -149,7 +149,8 @@ def settle(
         case Refused(cause=cause, error=error, status=status, tries=tries):
             return _try_again(delivery, cause, error, status, tries, now)
         case Deferred(cause=cause, error=error, status=status):
-            if blamed:
+            # A peer that answered "not now" is taken at its word, even if it stored another one after that.
+            if blamed and cause in DURING_STORE:
                 return _try_again(delivery, cause, error, status, len(TRIES), now)
             return _wait(delivery, cause, error, status, destination, now, chance)
         case _:
@@ -167,7 +168,7 @@ def _try_again(  # noqa: PLR0917 -- private, called twice
         next_attempt_at=now + TRIES[delivery.tries],
         charged=True,
         tried=True,
-        uncertain=status is None,
+        uncertain=cause in DURING_STORE,
         cause=cause,
         error=error,
         status=status,
@@ -194,7 +195,7 @@ def _wait(  # noqa: PLR0917 -- private, called once
         State.QUEUED,
         next_attempt_at=now + waiting_time(retry.initial, retry.maximum, delivery.attempts + 1, chance),
         charged=True,
-        uncertain=status is None,
+        uncertain=cause in DURING_STORE,
         cause=cause,
         error=error,
         status=status,

@@ -1,0 +1,189 @@
+"""The router at work: a modality, the router, and four PACS of different kinds, all on loopback.
+
+What it says is what happened: by the router's journal and queue, and by what the PACS themselves have.
+"""
+
+import json as json_text
+import signal
+import sys
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory, mkdtemp
+from time import monotonic
+
+import anyio
+import anyio.to_thread
+
+from router.daemon import Daemon, StartError, now
+from router.demo import configuration
+from router.demo.ledger import Ledger
+from router.demo.live import Live
+from router.demo.modality import Sample, samples, send
+from router.demo.pacs import Pacs, four
+from router.demo.report import Report, as_json, show
+from router.demo.verdict import judge, judge_intake
+from router.dicom.survey import known_keywords
+from router.durable.queue import Entry, Query
+from router.durable.sqlite import SqliteDesk
+from router.journal import Journal
+from router.settings import Configuration, ConfigurationError, load
+
+AT_MOST = 30.0
+"""Seconds in which nothing may be owed any more."""
+INCOMPLETE = 1
+INTERRUPTED = 128 + signal.SIGINT
+
+
+def main(*, json: bool, keep: bool = False, pacs: Sequence[Pacs] | None = None) -> int:
+    """Show the router at work.
+
+    Args:
+        json: the report is one JSON object on standard output.
+        keep: leave the configuration, the spool, and what the PACS received.
+        pacs: others than the usual four.
+
+    Returns:
+        The exit code: 0 only if every object that can be delivered was, unchanged.
+    """
+    code = INTERRUPTED
+    try:
+        with _folder(keep=keep) as folder:
+            with Live() as live:
+                report = anyio.run(_Demonstration(folder, pacs or four(), live, keep=keep).run)
+            if report is not None:
+                code = INCOMPLETE if report.all_problems else 0
+                _tell(report, json=json)
+    except* (StartError, ConfigurationError) as errors:
+        sys.stderr.write("".join(f"{sentence}\n" for sentence in _sentences(errors)))
+        code = INCOMPLETE
+    except* KeyboardInterrupt:
+        pass  # before the router was there to obey
+    return code
+
+
+def _sentences(errors: BaseExceptionGroup[Exception]) -> Iterator[str]:
+    for error in errors.exceptions:
+        if isinstance(error, BaseExceptionGroup):
+            yield from _sentences(error)
+        else:
+            yield str(error)
+
+
+def _tell(report: Report, *, json: bool) -> None:
+    if json:
+        sys.stdout.write(json_text.dumps(as_json(report), indent=2) + "\n")
+    else:
+        show(report)
+
+
+@contextmanager
+def _folder(*, keep: bool) -> Iterator[Path]:
+    """Where everything lies."""
+    prefix = "dicom-router-"  # short: the path of a Unix socket has at most 107 bytes
+    if keep:
+        yield Path(mkdtemp(prefix=prefix))
+    else:
+        with TemporaryDirectory(prefix=prefix) as folder:
+            yield Path(folder)
+
+
+class _Demonstration:
+    """One run: who takes part, and in which order things happen."""
+
+    def __init__(self, folder: Path, pacs: Sequence[Pacs], live: Live, *, keep: bool) -> None:
+        self._folder = folder
+        self._file = folder / "router.yaml"
+        self._pacs = pacs
+        self._live = live
+        self._keep = keep
+        self._port = configuration.free_port()
+        self._seconds_to_accept = 0.0
+
+    async def run(self) -> Report | None:
+        """From an empty folder to a report; None if somebody ended it."""
+        began = monotonic()
+        found = await anyio.to_thread.run_sync(samples, self._folder / "modality")
+        await anyio.to_thread.run_sync(configuration.write, self._file, self._port, self._pacs)
+        self._live.introduce(len(found), self._pacs)
+        acting = anyio.CancelScope(deadline=anyio.current_time() + AT_MOST)
+        ledger = Ledger(interrupted=acting.cancel)
+        async with self._pacs_at_work(), anyio.create_task_group() as running:
+            await running.start(Daemon(self._read(), Journal(ledger, self._live), self._read).run)
+            with acting:
+                await self._act(found, ledger)
+            if ledger.stopping:
+                return None
+            # In order, as an operator would end it: what is decided is in the queue afterwards.
+            signal.raise_signal(signal.SIGTERM)
+        entries = await self._entries()
+        return await anyio.to_thread.run_sync(self._report, found, ledger, entries, monotonic() - began)
+
+    def _read(self) -> Configuration:
+        return load(self._file, environment={}, known_keywords=known_keywords())
+
+    async def _act(self, found: Sequence[Sample], ledger: Ledger) -> None:
+        """The modality sends, the router delivers, and late PACS come."""
+        async with anyio.create_task_group() as opening:
+            for pacs in self._pacs:
+                if pacs.opens_after:
+                    opening.start_soon(self._open_late, pacs)
+            began = monotonic()
+            await send(found, self._port, self._folder, self._live.sent)
+            self._seconds_to_accept = monotonic() - began
+            self._live.accepted(len(ledger.accepted), len(found), self._seconds_to_accept)
+            await ledger.nothing_owed()
+
+    # PACS, whose threads block
+
+    @asynccontextmanager
+    async def _pacs_at_work(self) -> AsyncIterator[None]:
+        try:
+            for pacs in self._pacs:
+                if not pacs.opens_after:
+                    await self._open(pacs)
+            yield
+        finally:
+            with anyio.CancelScope(shield=True):
+                async with anyio.create_task_group() as closing:
+                    for pacs in self._pacs:
+                        closing.start_soon(anyio.to_thread.run_sync, pacs.close)
+
+    async def _open_late(self, pacs: Pacs) -> None:
+        await anyio.sleep(pacs.opens_after)
+        await self._open(pacs)
+        self._live.say(pacs.name, "is up")
+
+    async def _open(self, pacs: Pacs) -> None:
+        await anyio.to_thread.run_sync(pacs.open, self._folder / pacs.name if self._keep else None)
+
+    # The end
+
+    async def _entries(self) -> Sequence[Entry]:
+        """What the queue says about each delivery."""
+        desk = SqliteDesk(self._folder / "spool" / "queue.db")
+        await anyio.to_thread.run_sync(desk.open)
+        try:
+            return await desk.entries(Query(limit=1_000_000), now())
+        finally:
+            await anyio.to_thread.run_sync(desk.close)
+
+    def _report(self, found: Sequence[Sample], ledger: Ledger, entries: Sequence[Entry], seconds: float) -> Report:
+        refused: dict[str, list[str]] = {}
+        for each in found:
+            if (refusal := ledger.refused.get(each.identity.sop_instance)) is not None:
+                refused.setdefault(f"{refusal.error} ({refusal.status})", []).append(each.name)
+        verdicts = [
+            judge(pacs, found, ledger, [entry for entry in entries if entry.destination == pacs.name])
+            for pacs in self._pacs
+        ]
+        return Report(
+            sent=len(found),
+            accepted=len(ledger.accepted),
+            refused=refused,
+            seconds_to_accept=self._seconds_to_accept,
+            seconds=seconds,
+            destinations=verdicts,
+            problems=judge_intake(found, ledger),
+            folder=self._folder if self._keep else None,
+        )

@@ -1,0 +1,184 @@
+"""PACS on loopback, of several kinds: pynetdicom's AE in threads, peers that the router did not choose."""
+
+import socket
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from time import monotonic
+
+from pynetdicom import AE, AllStoragePresentationContexts, _config, evt
+from pynetdicom.dimse_primitives import C_STORE
+from pynetdicom.events import Event
+from pynetdicom.sop_class import Verification  # type: ignore[attr-defined]  # made at import, from a table
+
+from router.dicom.transcode import converts
+from router.model.destination import Strategy
+from router.model.instance import Identity
+from router.model.transfer_syntax import EXPLICIT_VR_LITTLE_ENDIAN, IMPLICIT_VR_LITTLE_ENDIAN, TRANSFER_SYNTAXES
+
+HOST = "127.0.0.1"
+SUCCESS = 0x0000
+OUT_OF_RESOURCES = 0xA700
+IN_A_ROW = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Received:
+    """One object as it came."""
+
+    identity: Identity
+    content: bytes
+    """The data set."""
+
+
+class Crowded:
+    """Answers to C-STORE: room for so many objects, then none for a while (A700H), again and again.
+
+    At least two in a row get A700H, however slow the machine: one alone, between objects that are stored, would look
+    like that object's own fault, and it would have to wait for a minute.
+    """
+
+    def __init__(self, objects: int, seconds: float) -> None:
+        self._objects = objects
+        self._seconds = seconds
+        self._taken = 0
+        self._turned_away = IN_A_ROW
+        self._full_until = 0.0
+
+    def __call__(self) -> int:
+        """The next status."""
+        now = monotonic()
+        if self._taken == self._objects:
+            self._taken, self._turned_away, self._full_until = 0, 0, now + self._seconds
+        if self._turned_away < IN_A_ROW or now < self._full_until:
+            self._turned_away += 1
+            return OUT_OF_RESOURCES
+        self._taken += 1
+        return SUCCESS
+
+
+class Pacs:
+    """One PACS: what it takes, how it behaves, and its own record of what happened."""
+
+    def __init__(
+        self,
+        name: str,
+        character: str,
+        *,
+        strategy: Strategy,
+        transfer_syntaxes: Sequence[str] = (*TRANSFER_SYNTAXES,),
+        opens_after: float = 0.0,
+        answer: Callable[[], int] = lambda: SUCCESS,
+    ) -> None:
+        """A PACS that is still down.
+
+        Args:
+            name: also its AE title.
+            character: what is special about it, in words that follow its name.
+            strategy: what the router is to try first with it.
+            transfer_syntaxes: what it accepts, for every Storage SOP class.
+            opens_after: seconds from the beginning for which nothing listens on its port.
+            answer: the status of the next C-STORE; what is not answered with 0000H is not kept.
+        """
+        self.name = name
+        self.character = character
+        self.strategy = strategy
+        self.opens_after = opens_after
+        self.received: dict[str, Received] = {}
+        """By SOP Instance UID."""
+        self.answers: Counter[int] = Counter()
+        """How often each status was answered."""
+        self._transfer_syntaxes = transfer_syntaxes
+        self._answer = answer
+        self._called_at: float | None = None
+        self._stored_at = 0.0
+        # Bound, but nobody listens: connections are refused, and nobody else gets the port.
+        self._place = socket.socket()
+        self._place.bind((HOST, 0))
+        self.port: int = self._place.getsockname()[1]
+        self._ae: AE | None = None
+        self._keep: Path | None = None
+
+    def can_have(self, stored: str) -> bool:
+        """Whether an object stored in this transfer syntax can reach it, as it is or converted losslessly."""
+        return any(syntax == stored or converts(stored, syntax) for syntax in self._transfer_syntaxes)
+
+    def must_have(self, stored: str) -> bool:
+        """Whether it is beyond doubt that it can: as it is, or by a conversion that touches no value."""
+        pair = {IMPLICIT_VR_LITTLE_ENDIAN, EXPLICIT_VR_LITTLE_ENDIAN}
+        return stored in self._transfer_syntaxes or (stored in pair and bool(pair & {*self._transfer_syntaxes}))
+
+    @property
+    def seconds(self) -> float:
+        """From the first association to the last object that was stored, pauses included."""
+        return 0.0 if self._called_at is None else max(0.0, self._stored_at - self._called_at)
+
+    def open(self, keep: Path | None) -> None:
+        """Listen. Blocks.
+
+        Args:
+            keep: a folder for what is received, as Part 10 files; None: no files.
+        """
+        _config.LOG_HANDLER_LEVEL = "none"
+        self._keep = keep
+        if keep is not None:
+            keep.mkdir(parents=True)
+        ae = AE(self.name)
+        for context in AllStoragePresentationContexts:
+            ae.add_supported_context(str(context.abstract_syntax), list(self._transfer_syntaxes))
+        ae.add_supported_context(Verification)
+        self._place.close()
+        ae.start_server(
+            (HOST, self.port),
+            block=False,
+            evt_handlers=[(evt.EVT_C_STORE, self._store), (evt.EVT_REQUESTED, self._called)],
+        )
+        self._ae = ae
+
+    def close(self) -> None:
+        """Shut down. Blocks."""
+        self._place.close()
+        if self._ae is not None:
+            self._ae.shutdown()
+
+    def _called(self, event: Event) -> None:
+        del event  # that somebody calls is enough
+        if self._called_at is None:
+            self._called_at = monotonic()
+
+    def _store(self, event: Event) -> int:
+        status = self._answer()
+        self.answers[status] += 1
+        if status == SUCCESS:
+            request, context = event.request, event.context
+            assert isinstance(request, C_STORE)
+            identity = Identity(
+                str(request.AffectedSOPClassUID), str(request.AffectedSOPInstanceUID), str(context.transfer_syntax)
+            )
+            if self._keep is not None:
+                path = self._keep / f"{len(self.received) + 1:03}.dcm"
+                path.write_bytes(event.encoded_dataset())
+            self.received[identity.sop_instance] = Received(identity, event.encoded_dataset(include_meta=False))
+            self._stored_at = monotonic()
+        return status
+
+
+def four() -> tuple[Pacs, ...]:
+    """The PACS of the demonstration."""
+    return (
+        Pacs("ARCHIVE", "takes everything, in every transfer syntax", strategy=Strategy.EXTENDED),
+        Pacs(
+            "LEGACY",
+            "takes nothing but Implicit VR Little Endian",
+            strategy=Strategy.CONSERVATIVE,
+            transfer_syntaxes=(IMPLICIT_VR_LITTLE_ENDIAN,),
+        ),
+        Pacs("LATE", "is down for the first 3 seconds", strategy=Strategy.STANDARD, opens_after=3.0),
+        Pacs(
+            "BUSY",
+            "has no room for a second after every 25 objects (A700H)",
+            strategy=Strategy.COMPRESSION,
+            answer=Crowded(25, 1.0),
+        ),
+    )

@@ -1,0 +1,59 @@
+"""What destinations were seen to accept, beside the queue and committed by the same writer."""
+
+import sqlite3
+from collections.abc import Mapping
+from datetime import datetime
+
+from router.durable.database import Database, instant, micros, statements
+from router.durable.queue import Capability
+
+_SQL = statements("queue.sql")
+
+
+class SqliteCapabilities:
+    """The table ``capability``. A commit that is lost costs an association that learns it again."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def learned(self, destination: str, since: datetime) -> Mapping[tuple[str, str], Capability]:
+        """What was learned since then: what is older has expired."""
+        wanted = {"destination": destination, "since": micros(since)}
+
+        def learned(connection: sqlite3.Connection) -> Mapping[tuple[str, str], Capability]:
+            return {
+                (row["sop_class"], row["transfer_syntax"]): Capability(
+                    bool(row["accepted"]), instant(row["learned_at"])
+                )
+                for row in connection.execute(_SQL["learned"], wanted)
+            }
+
+        return await self._database.submit(learned)
+
+    async def learn(self, destination: str, seen: Mapping[tuple[str, str], bool], now: datetime) -> None:
+        """Each pair was accepted (True) or refused for good (False)."""
+        rows = [
+            {
+                "destination": destination,
+                "sop_class": sop_class,
+                "transfer_syntax": transfer_syntax,
+                "accepted": accepted,
+                "now": micros(now),
+            }
+            for (sop_class, transfer_syntax), accepted in seen.items()
+        ]
+        await self._database.submit(lambda connection: connection.executemany(_SQL["learn"], rows))
+
+    async def identify(self, destination: str, address: str) -> None:
+        """Where the destination is and what it is called: when that changes, what was learned is forgotten."""
+        values = {"destination": destination, "address": address}
+
+        def identify(connection: sqlite3.Connection) -> None:
+            if connection.execute(_SQL["identify"], values).fetchall():
+                connection.execute(_SQL["forget"], values)
+
+        await self._database.submit(identify)
+
+
+def _capability(row: sqlite3.Row) -> Capability:
+    return Capability(bool(row["accepted"]), instant(row["learned_at"]))
