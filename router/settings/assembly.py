@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from pathlib import Path
 
-from router.model.destination import BackOff, Destination, Retry, SendDeadlines
+from router.model.destination import BackOff, Destination, Retry, SendDeadlines, Strategy
 from router.rules.acceptance import Allowed, Listener, ReceiveDeadlines
 from router.rules.routing import Route, Routes, everything_to
 from router.settings.conditions import Reader
@@ -88,10 +88,14 @@ def destination(section: DestinationSection) -> Destination:
         remote_host=section.remote_host,
         remote_port=section.remote_port,
         local_ae_title=None if section.local_ae_title == RECEIVED_AE_TITLE else section.local_ae_title,
-        transfer_syntax_strategy=section.transfer_syntax_strategy,
+        transfer_syntax_strategy=Strategy.LISTED if section.transfer_syntaxes else section.transfer_syntax_strategy,
         max_association_retries=section.max_association_retries,
         max_associations=section.max_associations,
         propose_stored=section.propose_stored,
+        transfer_syntaxes=tuple(section.transfer_syntaxes),
+        prefer=section.prefer,
+        decompress_lossy=section.decompress_lossy,
+        never_convert=section.never_convert,
         duplicate_is_delivered=section.duplicate_is_delivered,
         allow_return=section.allow_return,
         renamed_from=section.renamed_from,

@@ -8,11 +8,23 @@ from typing import Annotated, Any, Self, get_args, get_origin
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
+from router.model.destination import Prefer as SendPrefer
 from router.model.destination import ProposeStored, Strategy
 from router.rules.acceptance import Prefer, Truncated, UnknownSOPClasses
 from router.rules.routing import Unrouted
 from router.settings.configuration import Level, LogFormat, LogUIDs
-from router.settings.scalars import AETitle, Boolean, Duration, Host, Name, NetworkValue, Port, ReserveValue, listed
+from router.settings.scalars import (
+    AETitle,
+    Boolean,
+    Duration,
+    Host,
+    Name,
+    NetworkValue,
+    Port,
+    ReserveValue,
+    TransferSyntaxUID,
+    listed,
+)
 
 ANY_AE_TITLE = "any"
 RECEIVED_AE_TITLE = "received"
@@ -175,6 +187,16 @@ class DestinationSection(_Section):
     """How many associations may be open to it at once."""
     propose_stored: ProposeStored = ProposeStored.AUTO
     """Whether an instance is proposed in the syntax it is stored in, beside the strategy's."""
+    transfer_syntaxes: Annotated[
+        list[TransferSyntaxUID], BeforeValidator(listed, json_schema_input_type=str | list[str])
+    ] = Field(default_factory=list)
+    """In place of a strategy: exactly these may be proposed, by UID or by name; there is no fallback from them."""
+    prefer: SendPrefer = SendPrefer.STORED
+    """Which accepted transfer syntax an instance is sent in: as `stored`, or the `smallest` lossless one."""
+    decompress_lossy: Boolean = True
+    """Whether an instance that is stored lossy may be sent native where its stored syntax is refused."""
+    never_convert: Boolean = False
+    """Whether instances are sent in their stored transfer syntax or not at all."""
     duplicate_is_delivered: Boolean = False
     """Whether the answer "duplicate SOP instance" (0111H) counts as delivered."""
     allow_return: Boolean = False
@@ -187,6 +209,14 @@ class DestinationSection(_Section):
     """One instance's waiting, after failures of its own."""
     deadlines: SendDeadlinesSection = Field(default_factory=SendDeadlinesSection)
     """How long it may take."""
+
+    @model_validator(mode="after")
+    def _strategy_or_list(self) -> Self:
+        if self.transfer_syntax_strategy is Strategy.LISTED and not self.transfer_syntaxes:
+            raise ValueError("`transfer_syntax_strategy: listed` needs a list of `transfer_syntaxes`")
+        if self.transfer_syntaxes and "transfer_syntax_strategy" in self.model_fields_set:
+            raise ValueError("`transfer_syntaxes` stands in place of `transfer_syntax_strategy`; keep one")
+        return self
 
 
 class LogSection(_Section):

@@ -7,12 +7,15 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, BeforeValidator, PlainValidator, WithJsonSchema
 
+from router.model.transfer_syntax import TRANSFER_SYNTAXES
 from router.rules.network import Network
 from router.settings import units
+from router.settings.problems import did_you_mean
 
 AE_TITLE_LENGTH = 16
 HIGHEST_PORT = 65535
 _NAME = re.compile(r"\w[\w .-]{0,63}")
+_UID = re.compile(r"(?=.{1,64}$)[0-9]+(\.[0-9]+)+", re.ASCII)
 _BOOLEANS = {"true": True, "True": True, "TRUE": True, "false": False, "False": False, "FALSE": False}
 
 
@@ -48,6 +51,19 @@ def _port(number: int) -> int:
 def _name(text: str) -> str:
     if not _NAME.fullmatch(text):
         raise ValueError(f"a name has up to 64 letters, digits, spaces, and any of _ . -, unlike {text!r}")
+    return text
+
+
+def _transfer_syntax(text: str) -> str:
+    """A UID, or a name as the Standard writes it (PS3.6 Table A-1)."""
+    by_name = {row.name.casefold(): uid for uid, row in TRANSFER_SYNTAXES.items()}
+    if (uid := by_name.get(text.casefold())) is not None:
+        return uid
+    if not _UID.fullmatch(text):
+        known = did_you_mean(text, [row.name for row in TRANSFER_SYNTAXES.values()])
+        raise ValueError(
+            f"{text!r} is neither the UID nor the name of a transfer syntax{f'; {known}' if known else ''}"
+        )
     return text
 
 
@@ -92,6 +108,7 @@ _reserve_validator, _reserve_schema = _unit(units.reserve, r"^[0-9]+(\.[0-9]+)? 
 
 AETitle = Annotated[str, AfterValidator(_ae_title), WithJsonSchema({"type": ["string", "integer"]})]
 Host = Annotated[str, AfterValidator(_host)]
+TransferSyntaxUID = Annotated[str, AfterValidator(_transfer_syntax)]
 Name = Annotated[str, AfterValidator(_name)]
 Port = Annotated[int, AfterValidator(_port), WithJsonSchema({"type": "integer", "minimum": 1, "maximum": 65535})]
 Boolean = Annotated[bool, BeforeValidator(_boolean)]

@@ -40,6 +40,7 @@ from router.settings import (
     LogSettings,
     LogUIDs,
     Reserve,
+    destination,
     load,
     schema,
 )
@@ -233,6 +234,25 @@ def test_destinations_in_files_join_those_in_the_main_file(read: Read, tmp_path:
     (tmp_path / "destinations" / "README.txt").write_text("not a destination")
     configuration = read(DESTINATION + "routes: [{to: [PACS, b, OTHER]}]\n", c=f"name: OTHER\n{seed}", b=seed)
     assert [destination.name for destination in configuration.destinations] == ["PACS", "b", "OTHER"]
+
+
+def test_a_list_of_transfer_syntaxes_stands_in_place_of_a_strategy(read: Read) -> None:
+    """By UID or by name."""
+    text = DESTINATION.replace("}]", ", transfer_syntaxes: [RLE lossless, 1.2.840.10008.1.2.1], never_convert: true}]")
+    (pacs,) = read(text).destinations
+    assert pacs.transfer_syntax_strategy is Strategy.LISTED
+    assert pacs.transfer_syntaxes == ("1.2.840.10008.1.2.5", "1.2.840.10008.1.2.1")
+    assert pacs.never_convert
+
+
+def test_one_destination_from_a_mapping_of_python() -> None:
+    """As scripts give it: numbers are numbers, and the remote AE title serves as its name."""
+    written = {"remote_ae_title": "PACS", "remote_host": "pacs", "remote_port": 104, "retry": {"initial": "3s"}}
+    assert destination(written, origin="config") == Destination(
+        "PACS", "PACS", "pacs", 104, retry=Retry(initial=timedelta(seconds=3))
+    )
+    with pytest.raises(ConfigurationError, match=r"remote_prt.*no such key(.|\n)*did you mean remote_port"):
+        destination({**written, "remote_prt": None}, origin="config")
 
 
 def test_the_four_keys_of_the_seed_are_enough(read: Read) -> None:
