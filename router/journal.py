@@ -8,6 +8,7 @@ import hmac
 import logging
 import queue
 import threading
+import time
 import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
@@ -345,7 +346,19 @@ class Unexpected(Event):
     error: str
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LinesLost(Event):
+    """Lines of the log itself found no room, or could not be written."""
+
+    event = "log lines lost"
+    level = "warning"
+    error: str
+
+
 Subscriber = Callable[[Event], None]
+
+BATCH_SECONDS = 0.02
+"""How long the log may be behind: a thread that wakes for each line takes the interpreter from those who answer."""
 
 
 class Journal:
@@ -420,8 +433,10 @@ class Lines:
         self._threshold = self.SEVERITY[level]
         self._uids: Uids = uids
         self._clock = clock
-        self._waiting: queue.Queue[dict[str, Any] | None] = queue.Queue(room)
-        self._dropped = 0
+        self._waiting: queue.Queue[tuple[datetime, Event] | None] = queue.Queue(room)
+        # Each is counted by one thread alone.
+        self._without_room = 0
+        self._unwritten = 0
         self._render: Callable[[Any, str, dict[str, Any]], str | bytes] = (
             structlog.processors.JSONRenderer(default=_plain, ensure_ascii=False)
             if json
@@ -432,17 +447,17 @@ class Lines:
 
     @property
     def dropped(self) -> int:
-        """Lines that found no room."""
-        return self._dropped
+        """Lines that found no room, or could not be written."""
+        return self._without_room + self._unwritten
 
     def __call__(self, event: Event) -> None:
         """Queue the event's line. Never blocks."""
         if self.SEVERITY[event.level] < self._threshold:
             return
         try:
-            self._waiting.put_nowait(record(event, now=self._clock(), key=self._key, uids=self._uids))
+            self._waiting.put_nowait((self._clock(), event))
         except queue.Full:
-            self._dropped += 1
+            self._without_room += 1
 
     def close(self, seconds: float = 2.0) -> None:
         """Write what waits, for at most ``seconds``."""
@@ -453,13 +468,24 @@ class Lines:
         self._thread.join(seconds)
 
     def _write(self) -> None:
-        while (line := self._waiting.get()) is not None:
-            rendered = self._render(None, "", line)
-            try:
-                print(rendered, file=self._stream, flush=self._waiting.empty())
-            except (OSError, ValueError):
-                # The pipe is closed: routing goes on, and the loss is counted.
-                self._dropped += 1
+        told = 0
+        while (waiting := self._waiting.get()) is not None:
+            if (lost := self.dropped) > told:
+                sentence = f"{lost - told} lines found no room or were not written"
+                self._print(waiting[0], LinesLost(error=sentence))
+                told = lost
+            self._print(*waiting)
+            if self._waiting.empty():
+                # While nobody waits for the next line, putting it costs no change of threads: lines come in batches.
+                time.sleep(BATCH_SECONDS)
+
+    def _print(self, instant: datetime, event: Event) -> None:
+        line = record(event, now=instant, key=self._key, uids=self._uids)
+        try:
+            print(self._render(None, "", line), file=self._stream, flush=self._waiting.empty())
+        except (OSError, ValueError):
+            # The pipe is closed: routing goes on, and the loss is counted.
+            self._unwritten += 1
 
 
 class _Diverted(logging.Handler):

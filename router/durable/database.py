@@ -109,6 +109,8 @@ class Database:
         self._ended = False
         self._checkpointed = 0
         self._doubtful = False
+        self._full: bool | None = None
+        """What ``synchronous`` was set to last."""
 
     def open(self, first: Callable[[sqlite3.Connection], object]) -> None:
         """Open or create the file, bring its schema to our version, and execute the first statements.
@@ -134,6 +136,7 @@ class Database:
                 "the payloads in the spool are adopted into a new one"
             ) from error
         self._connection = connection
+        self._full = None
         self._ended = False
 
     def close(self, last: Callable[[sqlite3.Connection], object]) -> None:
@@ -215,7 +218,7 @@ class Database:
         sound = _prepare(batch)
         executed: list[_Operation] = []
         try:
-            connection.execute(f"PRAGMA synchronous={'FULL' if any(each.full for each in sound) else 'NORMAL'}")
+            self._synchronise(connection, full=any(each.full for each in sound))
             connection.execute("BEGIN IMMEDIATE")
             for operation in sound:
                 connection.execute("SAVEPOINT operation")
@@ -236,6 +239,11 @@ class Database:
         for operation in executed:
             operation.error = None
         return None
+
+    def _synchronise(self, connection: sqlite3.Connection, *, full: bool) -> None:
+        if full is not self._full:
+            connection.execute(f"PRAGMA synchronous={'FULL' if full else 'NORMAL'}")
+            self._full = full
 
     def _checkpoint(self, connection: sqlite3.Connection, mode: str) -> bool:
         """Whether the log was copied into the database file.

@@ -235,11 +235,10 @@ class Part:
         Raises:
             OSError: the disk is full or failing; abandon the part.
         """
-        file = self._created()
         for fragment in fragments:
             self._digest.update(fragment)
             self.size += fragment.nbytes
-        self._append(file, fragments)
+        self._append(fragments)
 
     def read(self, offset: int, count: int) -> bytes:
         """Up to ``count`` bytes of the data set, from ``offset``: for the attributes that routes ask about."""
@@ -254,7 +253,7 @@ class Part:
         """
         digest = self._digest.hexdigest()
         try:
-            file = self._created()
+            file = self._append([])
             slot = memoryview(digest.encode())
             while slot:
                 slot = slot[self._disk.pwrite(file, slot, self._digest_at + DIGEST_LENGTH - len(slot)) :]
@@ -285,14 +284,15 @@ class Part:
         if not self._sealed:
             self.abandon()
 
-    def _created(self) -> int:
-        if self._file is None:
-            self._file = self._spool.create(self.path)
-            self._append(self._file, [memoryview(self._head)])
-        return self._file
+    def _append(self, fragments: Sequence[memoryview]) -> int:
+        """The one place where short writes are continued: a nearly full disk takes less than it was given.
 
-    def _append(self, file: int, fragments: Sequence[memoryview]) -> None:
-        """The one place where short writes are continued: a nearly full disk takes less than it was given."""
+        The first call makes the file, and puts the head before the fragments. Returns the descriptor.
+        """
+        file = self._file
+        if file is None:
+            file = self._file = self._spool.create(self.path)
+            fragments = [memoryview(self._head), *fragments]
         waiting = [fragment.cast("B") for fragment in reversed(fragments) if fragment.nbytes]
         while waiting:
             written = self._disk.write(file, waiting[: -_BUFFERS - 1 : -1])
@@ -302,6 +302,7 @@ class Part:
                 written -= waiting.pop().nbytes
             if written:
                 waiting[-1] = waiting[-1][written:]
+        return file
 
 
 def _hour(now: datetime) -> str:

@@ -8,7 +8,6 @@ after it was called. It may return although another forwarder was quicker: claim
 import sqlite3
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextvars import ContextVar
-from dataclasses import asdict
 from datetime import datetime, timedelta
 from itertools import count
 from pathlib import Path, PurePosixPath
@@ -288,8 +287,11 @@ class SqliteQueue:
                 "now": micros(now),
             }
             connection.execute(_SQL["insert_delivery"], values)
-        connection.execute(_SQL["stamp_settled"], {"instance": instance, "now": micros(now)})
-        connection.execute(_SQL["hold_strangers"], _NOT_CONFIGURED)
+        states = {order.state for order in orders}
+        if states <= SETTLED:
+            connection.execute(_SQL["stamp_settled"], {"instance": instance, "now": micros(now)})
+        if State.QUEUED in states:
+            connection.execute(_SQL["hold_strangers"], _NOT_CONFIGURED)
 
     async def _queue(self, statement: str, values: Iterable[Mapping[str, Value]]) -> int:
         """Run a statement that queues deliveries and returns their destinations, once per row of ``values``."""
@@ -356,10 +358,18 @@ def _check_orders(orders: Sequence[Order]) -> None:
 
 
 def _instance(arrival: Arrival) -> Mapping[str, Value]:
+    # Written out: `dataclasses.asdict` copies deeply, which costs a tenth of receiving a small object.
+    envelope, identity = arrival.envelope, arrival.identity
     return {
-        **asdict(arrival.identity),
-        **asdict(arrival.envelope),
-        "received_at": micros(arrival.envelope.received_at),
+        "calling_ae_title": envelope.calling_ae_title,
+        "called_ae_title": envelope.called_ae_title,
+        "peer_host": envelope.peer_host,
+        "peer_port": envelope.peer_port,
+        "association": envelope.association,
+        "received_at": micros(envelope.received_at),
+        "sop_class": identity.sop_class,
+        "sop_instance": identity.sop_instance,
+        "transfer_syntax": identity.transfer_syntax,
         "ulid": arrival.ulid,
         "path": arrival.path.as_posix(),
         "size": arrival.size,
@@ -371,7 +381,18 @@ def _instance(arrival: Arrival) -> Mapping[str, Value]:
 
 def _settlement(settlement: Settlement, token: int, now: datetime) -> Mapping[str, Value]:
     return {
-        **asdict(settlement),
+        "delivery": settlement.delivery,
+        "state": settlement.state,
+        "charged": settlement.charged,
+        "tried": settlement.tried,
+        "uncertain": settlement.uncertain,
+        "cause": settlement.cause,
+        "error": settlement.error,
+        "status": settlement.status,
+        "strategy": settlement.strategy,
+        "transfer_syntax": settlement.transfer_syntax,
+        "associations": settlement.associations,
+        "error_comment": settlement.error_comment,
         "token": token,
         "now": micros(now),
         "due": micros(settlement.next_attempt_at or now),

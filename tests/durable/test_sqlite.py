@@ -264,11 +264,13 @@ async def test_acceptances_that_wait_together_share_one_commit(world: World) -> 
                 group.start_soon(world.queue.accept, arrived, [Order("A")])
         assert disk.calls.count("rename") == 20
         assert disk.calls.count("fsync_directory") == traced.count("COMMIT") <= 2
-        assert traced.count("PRAGMA synchronous=FULL") == traced.count("COMMIT")
+        assert traced[0] == "PRAGMA synchronous=FULL"
+        assert "PRAGMA synchronous=NORMAL" not in traced
         traced.clear()
         claim = await claimed(world)
         await world.queue.settle(claim, all_as(claim, State.DELIVERED), world.clock())
-        assert traced.count("PRAGMA synchronous=NORMAL") == 2
+        assert traced[0] == "PRAGMA synchronous=NORMAL"
+        assert "PRAGMA synchronous=FULL" not in traced
         world.connection.set_trace_callback(None)
 
 
