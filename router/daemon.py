@@ -29,6 +29,7 @@ from router.flow.forwarder import Forwarder
 from router.flow.intake import Intake, Routing
 from router.flow.janitor import Janitor, empty
 from router.journal import Draining, Journal, Lines, Reloaded, ReloadRefused, Started, Stopped, divert_libraries
+from router.model.delivery import Standing
 from router.model.destination import Destination
 from router.rules.acceptance import Listener
 from router.settings import Configuration, ConfigurationError, LogFormat, load
@@ -117,6 +118,9 @@ class Daemon:
         self._forwarders: dict[str, Forwarder] = {}
         self._ended: dict[str, anyio.Event] = {}
         self._moving: anyio.abc.TaskGroup
+        self._running = False
+        """Between start and stop."""
+        self._reloading = anyio.Lock()
 
     async def run(self, *, task_status: anyio.abc.TaskStatus[Sequence[int]] = anyio.TASK_STATUS_IGNORED) -> None:
         """From an open spool to a closed one.
@@ -138,6 +142,7 @@ class Daemon:
                     with _starting():
                         self._forward(self._configuration.destinations)
                         await self._listen(self._configuration.listeners)
+                    self._running = True
                     self._journal.publish(Started(version=__version__))
                     task_status.started([scp.port for scp in self._scps.values()])
                 serving.cancel_scope.cancel()
@@ -167,15 +172,15 @@ class Daemon:
     # Signals
 
     async def _obey(self, signals: AsyncIterator[signal.Signals], serving: anyio.abc.TaskGroup) -> None:
-        draining = False
         async for received in signals:
             if received is signal.SIGHUP:
-                await self.reload()
-            elif draining:
-                serving.cancel_scope.cancel()
-            else:
-                draining = True
+                serving.start_soon(self.reload)
+            elif self._running:
+                self._running = False
                 serving.start_soon(self._drain)
+            else:
+                # Told a second time, or before there was anything to drain.
+                serving.cancel_scope.cancel()
 
     async def _drain(self) -> None:
         """Nothing new comes in; what is under way may finish, for a while."""
@@ -193,21 +198,34 @@ class Daemon:
         Returns:
             What is wrong with it; empty: it is in force.
         """
+        async with self._reloading:
+            problems = await self._reload()
+        self._journal.publish(ReloadRefused(error="; ".join(problems)) if problems else Reloaded())
+        return problems
+
+    async def _reload(self) -> Sequence[str]:
+        if not self._running:
+            return ["the daemon is starting or stopping"]
         try:
             configuration = await anyio.to_thread.run_sync(self._read)
         except ConfigurationError as error:
-            problems = [str(problem) for problem in error.problems]
-        else:
-            problems = _unchangeable(self._configuration, configuration)
-        if problems:
-            self._journal.publish(ReloadRefused(error="; ".join(problems)))
+            return [str(problem) for problem in error.problems]
+        if problems := _unchangeable(self._configuration, configuration):
             return problems
+        opened: Sequence[Scp] = []
+        try:
+            opened = await self._listen(configuration.listeners)
+            await self._configure_queue(configuration)
+        except (StartError, QueueError) as error:
+            self._close(opened)
+            return [str(error)]
         self._configuration = configuration
-        await self._configure_queue(configuration)
         self._intake.routing = _routing(configuration)
         self._forward(configuration.destinations)
-        await self._listen(configuration.listeners)
-        self._journal.publish(Reloaded())
+        wanted = {(listener.host, listener.port): listener for listener in configuration.listeners}
+        self._close([scp for place, scp in self._scps.items() if place not in wanted])
+        for place, scp in self._scps.items():
+            scp.listener = wanted[place]
         return []
 
     # What a configuration has running
@@ -235,31 +253,44 @@ class Daemon:
                     chance=SystemRandom().random,
                 )
                 predecessor, self._ended[name] = self._ended.get(name), anyio.Event()
-                self._moving.start_soon(_after, predecessor, forwarder, self._ended[name])
+                self._moving.start_soon(self._forward_after, predecessor, forwarder, self._ended[name])
 
-    async def _listen(self, listeners: Sequence[Listener]) -> None:
-        wanted = {(listener.host, listener.port): listener for listener in listeners}
-        for place, scp in list(self._scps.items()):
-            if place in wanted:
-                scp.listener = wanted[place]
-            else:
-                scp.stop()
-                del self._scps[place]
-        for place, listener in wanted.items():
-            if place not in self._scps:
-                scp = Scp(listener, self._intake, journal=self._journal, buffers=self._buffers, clock=now)
+    async def _forward_after(self, predecessor: anyio.Event | None, forwarder: Forwarder, ended: anyio.Event) -> None:
+        """Forward once the forwarder before, of the same name, has ended: two would exceed the destination's limits."""
+        try:
+            if predecessor is not None:
+                await predecessor.wait()
+                # Whatever was wrong may have been put right just now: it is tried at once, even if it was held.
+                await self._queue.stand(forwarder.destination.name, Standing(), now())
+            await forwarder.run()
+        finally:
+            ended.set()
+
+    async def _listen(self, listeners: Sequence[Listener]) -> Sequence[Scp]:
+        """Open those that are not open yet, and return them.
+
+        Raises:
+            StartError: one cannot be had; then none is.
+        """
+        opened: list[Scp] = []
+        for listener in listeners:
+            if (place := (listener.host, listener.port)) in self._scps:
+                continue
+            scp = Scp(listener, self._intake, journal=self._journal, buffers=self._buffers, clock=now)
+            try:
                 await self._moving.start(scp.serve)
-                self._scps[place] = scp
+            except OSError as error:
+                self._close(opened)
+                sentence = f"Cannot listen on {listener.host} port {listener.port}: {error.strerror}"
+                raise StartError(sentence, EX_UNAVAILABLE) from error
+            self._scps[place] = scp
+            opened.append(scp)
+        return opened
 
-
-async def _after(predecessor: anyio.Event | None, forwarder: Forwarder, ended: anyio.Event) -> None:
-    """Forward once the forwarder before, of the same name, has ended: two would exceed the destination's limits."""
-    if predecessor is not None:
-        await predecessor.wait()
-    try:
-        await forwarder.run()
-    finally:
-        ended.set()
+    def _close(self, scps: Sequence[Scp]) -> None:
+        for scp in scps:
+            scp.stop()
+        self._scps = {place: scp for place, scp in self._scps.items() if scp not in scps}
 
 
 def _routing(configuration: Configuration) -> Routing:

@@ -297,10 +297,9 @@ class IncomingAssociation:
         if self._stopping:
             return None
         self._return_large_buffer()
-        event: Event | None = None
         with anyio.CancelScope() as self._idle:
-            event = await self._link.event(self._listener.deadlines.idle.total_seconds())
-        return event
+            return await self._link.event(self._listener.deadlines.idle.total_seconds())
+        return None
 
     async def _store(self, request: StoreRequested) -> None:
         context = self._contexts[request.context_id]

@@ -25,6 +25,11 @@ LARGEST_META = 1 << 20
 """Bytes of file meta information that we are willing to read."""
 
 _SOP_CLASS, _SOP_INSTANCE, _TRANSFER_SYNTAX, _PRIVATE = 0x0002, 0x0003, 0x0010, 0x0102
+_REQUIRED = {
+    _SOP_CLASS: "Media Storage SOP Class UID (0002,0002)",
+    _SOP_INSTANCE: "Media Storage SOP Instance UID (0002,0003)",
+    _TRANSFER_SYNTAX: "Transfer Syntax UID (0002,0010)",
+}
 _LONG_VRS = frozenset({b"OB", b"UR"})
 
 
@@ -69,7 +74,8 @@ def head(identity: Identity, envelope: Envelope) -> Head:
         },
         separators=(",", ":"),
     ).encode("ascii")
-    address = f"dicom://{envelope.peer_host}:{envelope.peer_port}"
+    host = f"[{envelope.peer_host}]" if ":" in envelope.peer_host else envelope.peer_host
+    address = f"dicom://{host}:{envelope.peer_port}"
     before = b"".join(
         (
             _element(0x0001, b"OB", b"\0\1"),
@@ -122,18 +128,14 @@ def read_meta(path: Path) -> FileMeta:
     for element, value, after in _elements(start, end):
         values[element] = value
         end = after
-    missing = [
-        name
-        for element, name in (
-            (_SOP_CLASS, "Media Storage SOP Class UID (0002,0002)"),
-            (_SOP_INSTANCE, "Media Storage SOP Instance UID (0002,0003)"),
-            (_TRANSFER_SYNTAX, "Transfer Syntax UID (0002,0010)"),
-        )
-        if not values.get(element)
-    ]
-    if missing:
+    uids = {element: _uid(values.get(element, b"")) for element in _REQUIRED}
+    if missing := [_REQUIRED[element] for element, uid in uids.items() if not uid]:
         raise Part10Error(f"{path.name} lacks {' and '.join(missing)} in its file meta information")
-    identity = Identity(_uid(values[_SOP_CLASS]), _uid(values[_SOP_INSTANCE]), _uid(values[_TRANSFER_SYNTAX]))
+    if spoiled := [_REQUIRED[element] for element, uid in uids.items() if not _can_be_sent(uid)]:
+        raise Part10Error(f"{path.name} has no UID in {' and '.join(spoiled)}: it cannot be sent")
+    if start[end : end + 2] == b"\2\0":
+        raise Part10Error(f"{path.name} ends within its file meta information")
+    identity = Identity(uids[_SOP_CLASS], uids[_SOP_INSTANCE], uids[_TRANSFER_SYNTAX])
     envelope, digest = _private(values.get(_PRIVATE, b""), values)
     return FileMeta(identity, end, envelope, digest)
 
@@ -160,6 +162,11 @@ def _uid(value: bytes) -> str:
     return value.rstrip(b"\0 ").decode("ascii", "replace")
 
 
+def _can_be_sent(uid: str) -> bool:
+    """As lenient as the SCP is: UIDs that other systems made up are forwarded (`1.02`)."""
+    return len(uid) <= 64 and uid.isascii() and uid.isprintable()
+
+
 def _private(value: bytes, values: dict[int, bytes]) -> tuple[Envelope | None, str | None]:
     if _uid(values.get(0x0100, b"")) != IMPLEMENTATION_CLASS_UID:
         return None, None
@@ -175,6 +182,6 @@ def _private(value: bytes, values: dict[int, bytes]) -> tuple[Envelope | None, s
             received_at=datetime.fromisoformat(known["received_at"]),
         )
         return envelope, str(known["digest"])
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, OverflowError, RecursionError):
         # A file of another spool's making, or damaged: its data set may still be good.
         return None, None

@@ -6,10 +6,10 @@ sent. Pixel data and values nobody asked about are stepped over.
 
 import struct
 import zlib
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from pydicom.charset import convert_encodings, decode_bytes
+from pydicom.charset import STAND_ALONE_ENCODINGS, decode_bytes, python_encoding
 from pydicom.datadict import dictionary_VR, keyword_dict
 
 from router.model.transfer_syntax import TransferSyntax
@@ -161,16 +161,16 @@ class _Walk:
     def found(self) -> dict[int, tuple[str, ...]]:
         """Tag → values as text."""
         _, raw = self._values.get(_SPECIFIC_CHARACTER_SET, ("CS", b""))
-        character_sets = raw.decode("ascii", "replace").rstrip("\0 ").split("\\")
-        return {tag: self._text(tag, vr, value, character_sets) for tag, (vr, value) in self._values.items()}
+        encodings = _encodings([term.strip("\0 ") for term in raw.decode("ascii", "replace").split("\\")])
+        return {tag: self._text(tag, vr, value, encodings) for tag, (vr, value) in self._values.items()}
 
-    def _text(self, tag: int, vr: str, value: bytes, character_sets: list[str]) -> tuple[str, ...]:
+    def _text(self, tag: int, vr: str, value: bytes, encodings: list[str]) -> tuple[str, ...]:
         vr = vr if vr not in {"", "UN"} else dictionary_VR(tag).split(" ", maxsplit=1)[0]
         if (code := _BINARY.get(vr)) is not None:
             count = len(value) // struct.calcsize(code)
             whole = value[: count * struct.calcsize(code)]
             return tuple(str(number) for number in struct.unpack(f"{self._order}{count}{code}", whole))
-        text = _decode(value, character_sets).rstrip("\0 ")
+        text = _decode(value, encodings).rstrip("\0 ")
         if not text:
             return ()
         return tuple(part.strip(" \0") for part in text.split("\\"))
@@ -234,10 +234,21 @@ class _Walk:
         return self._read(offset, count)
 
 
-def _decode(value: bytes, character_sets: list[str]) -> str:
+def _encodings(terms: Sequence[str]) -> list[str]:
+    """What Python calls the character sets of (0008,0005).
+
+    What is no defined term is passed over: pydicom would put it, a text of the peer's, into a warning.
+    """
+    first, *extensions = [term for term in terms if term in python_encoding] or [""]
+    if first in STAND_ALONE_ENCODINGS:
+        extensions = []
+    return [python_encoding[term] for term in (first, *(set(extensions) - set(STAND_ALONE_ENCODINGS)))]
+
+
+def _decode(value: bytes, encodings: list[str]) -> str:
     if value.isascii() and b"\x1b" not in value:
         return value.decode("ascii")
     try:
-        return decode_bytes(value, convert_encodings(character_sets), set())
+        return decode_bytes(value, encodings, set()) if b"\x1b" in value else value.decode(encodings[0])
     except (LookupError, UnicodeError, ValueError):
         return value.decode("latin-1")

@@ -3,6 +3,7 @@
 A TLS stream and the memory transport of the tests have the same three methods.
 """
 
+import os
 import socket
 from collections import deque
 from collections.abc import Sequence
@@ -134,7 +135,7 @@ async def _connect(candidate: socket.socket, address: tuple[str, int] | tuple[st
         return
     await anyio.wait_writable(candidate)
     if number := candidate.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR):
-        raise OSError(number, f"cannot connect to {address[0]} port {address[1]}")
+        raise OSError(number, os.strerror(number))
 
 
 def listen(host: str, port: int, backlog: int = 512) -> socket.socket:

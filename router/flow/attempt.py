@@ -1,6 +1,6 @@
 """One attempt: strategies in turn until each instance has an outcome. For the forwarder, and for ``send``."""
 
-from collections.abc import AsyncGenerator, Iterable, Sequence
+from collections.abc import AsyncGenerator, Iterable, Iterator, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field, replace
 from typing import assert_never
@@ -9,10 +9,10 @@ import anyio
 
 from router.dicom.buffers import Buffers
 from router.dicom.content import ContentError, Outgoing
-from router.dicom.scu import Address, AssociationFailedError, OutgoingAssociation, associate
+from router.dicom.scu import Address, AssociationFailedError, associate
 from router.dicom.transcode import converts
 from router.dicom.transcode.header import ConversionError
-from router.dicom.transcode.pool import Transcoder
+from router.flow.ports import Associate, Association, Transcoder
 from router.journal import Fallback, Journal, StoreSucceeded, StrategiesFailed
 from router.model.destination import Destination, Strategy
 from router.model.instance import Identity
@@ -22,6 +22,9 @@ from router.rules.negotiation import AsIs, Convert, Pair, Proposal, Unsupported
 
 FALLBACK_AE_TITLE = "ROUTER"
 """What we call ourselves when a destination wants the modality's title, and there is none."""
+
+CALLING_AE_TITLE_NOT_RECOGNIZED = (1, 3)
+"""Source and reason of an A-ASSOCIATE-RJ (PS3.8 Table 9-21)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +41,8 @@ class Result:
     """Associations tried in this attempt (the seed's ``attempts_made``)."""
     transfer_syntax: str = ""
     """In which it was sent last; empty: it was not."""
+    uncertain: bool = False
+    """An answer was lost: the peer may have it."""
     error_comment: str = ""
     """The peer's, for the operator alone."""
 
@@ -48,8 +53,11 @@ class _Pending:
 
     instance: Outgoing
     uncertain: bool
+    """An answer was lost, in this attempt or before: the peer may have it."""
     outcome: Outcome | None = None
     """Of the last strategy, if another one may do better."""
+    strategies: list[Strategy] = field(default_factory=list)
+    """Those that were tried for it."""
     blamed: bool = False
     failed: set[str] = field(default_factory=set)
     """Transfer syntaxes in which the peer refused this very instance."""
@@ -67,23 +75,40 @@ class _Pending:
 class _Line:
     """An open association, and what it was opened for."""
 
-    association: OutgoingAssociation
+    association: Association
     proposal: Proposal
     strategy: Strategy
     calling_ae_title: str
 
 
+class _BrokenOffError(Exception):
+    """Two instances in a row failed: the destination is in trouble, the others are left alone."""
+
+
 class Attempt:
     """Sends instances to one destination, one after another. Its association lives on between attempts."""
 
-    def __init__(self, destination: Destination, *, transcoder: Transcoder, buffers: Buffers, journal: Journal) -> None:
+    def __init__(
+        self,
+        destination: Destination,
+        *,
+        transcoder: Transcoder,
+        buffers: Buffers,
+        journal: Journal,
+        associate: Associate = associate,
+    ) -> None:
         self.destination = destination
+        self.in_doubt: set[int] = set()
+        """Numbers of instances that were sent, and whose answer was lost or is still awaited: the peer may have them.
+
+        For whoever ends ``outcomes`` before it has given the result.
+        """
         self._transcoder = transcoder
         self._buffers = buffers
         self._journal = journal
+        self._associate = associate
         self._line: _Line | None = None
         self._associations = 0
-        self._tried: list[Strategy] = []
 
     @property
     def associated(self) -> bool:
@@ -101,13 +126,16 @@ class Attempt:
             instances: what is due.
             uncertain: numbers of those that the peer may have already, because an answer was lost.
         """
+        self.in_doubt.clear()
         for calling_ae_title, group in self._by_title(instances).items():
             pending = [_Pending(instance, instance.number in uncertain) for instance in group]
-            self._associations, self._tried = 0, []
+            trouble = False
+            self._associations = 0
             async with aclosing(self._strategies(calling_ae_title, pending)) as results:
                 async for result in results:
                     yield result
-            if pending:
+                    trouble = isinstance(result.outcome, Deferred) and result.outcome.scope is Scope.DESTINATION
+            if pending or trouble:
                 return
 
     async def release(self) -> None:
@@ -137,13 +165,16 @@ class Attempt:
         """Take each instance out of ``pending`` with its result; what is left in the end was not tried."""
         destination = self.destination
         failure: Deferred | None = None
+        tried: list[Strategy] = []
         for strategy in negotiation.chain(destination.transfer_syntax_strategy, destination.max_association_retries):
-            due = [each for each in pending if not self._tried or failure is not None or self._adds(strategy, each)]
+            due = [each for each in pending if not tried or failure is not None or self._adds(strategy, each)]
             if not due:
                 continue
-            if self._tried:
-                self._report_fallback(strategy, failure or due[0].outcome)
-            self._tried.append(strategy)
+            if tried:
+                self._report_fallback(strategy, tried, failure or due[0].outcome)
+            tried.append(strategy)
+            for each in due:
+                each.strategies.append(strategy)
             failure = None
             try:
                 async with aclosing(self._round(strategy, calling_ae_title, due)) as ended:
@@ -151,12 +182,11 @@ class Attempt:
                         pending.remove(each)
                         yield self._result(each)
             except AssociationFailedError as failed:
-                failure = _of_destination(failed.failure)
+                failure = self._not_opened(failed)
                 if not negotiation.another_strategy(failed.failure, failed.rejection):
                     break
-            else:
-                if any(each.outcome is None for each in due):
-                    return  # the round broke off
+            except _BrokenOffError:
+                return
         for each in list(pending):
             pending.remove(each)
             each.outcome = each.outcome or failure
@@ -172,6 +202,7 @@ class Attempt:
 
         Raises:
             AssociationFailedError: the association was not opened.
+            _BrokenOffError: the destination is in trouble; those that were not tried have no outcome.
         """
         suspect: _Pending | None = None
         for number, each in enumerate(due):
@@ -179,19 +210,21 @@ class Attempt:
             outcome = each.outcome = await self._try(line, each)
             match outcome:
                 case Stored():
-                    yield each
-                    if suspect is not None:
-                        suspect.blamed = True
-                        suspect = None
+                    for settled in _after_success(each, suspect):
+                        yield settled
+                    suspect = None
                 case Refused():
                     if not outcome.next_strategy:
                         yield each
                 case Deferred():
-                    if suspect is not None:
+                    if each.blamed:
+                        yield each
+                    elif suspect is None:
+                        suspect = each
+                    else:
                         yield suspect
                         yield each
-                        return
-                    suspect = each
+                        raise _BrokenOffError
                 case _:
                     assert_never(outcome)
         if suspect is not None:
@@ -217,14 +250,14 @@ class Attempt:
             calling_ae_title,
         )
         self._associations += 1
-        association = await associate(
+        association = await self._associate(
             address, proposal.contexts, deadlines=self.destination.deadlines, buffers=self._buffers
         )
         self._line = _Line(association, proposal, strategy, calling_ae_title)
         return self._line
 
     async def _serves(self, line: _Line, strategy: Strategy, calling_ae_title: str, identity: Identity) -> bool:
-        wanted = negotiation.candidates(identity, strategy, self.destination.propose_stored, converts)
+        wanted = negotiation.candidates(identity, strategy, self.destination, converts)
         return (
             line.strategy is strategy
             and line.calling_ae_title == calling_ae_title
@@ -243,17 +276,19 @@ class Attempt:
         )
         match plan:
             case Unsupported():
-                wanted = negotiation.candidates(each.identity, line.strategy, self.destination.propose_stored, converts)
+                wanted = negotiation.candidates(each.identity, line.strategy, self.destination, converts)
                 each.tested.update((each.identity.sop_class, syntax) for syntax in wanted)
-                return each.outcome or retry.outcome_of_failure(_no_context(each.identity, plan))
+                return each.outcome or retry.outcome_of_failure(self._no_context(each.identity, plan, line.strategy))
             case AsIs():
-                answer = await line.association.store(plan.context_id, each.instance)
+                answer = await self._store(line.association, plan, each.instance)
             case Convert():
                 answer = await self._convert_and_store(line.association, plan, each.instance)
             case _:
                 assert_never(plan)
         each.transfer_syntax = plan.transfer_syntax
         outcome = self._judge(answer, each)
+        if not each.uncertain:
+            self.in_doubt.discard(each.instance.number)
         if isinstance(outcome, Stored):
             self._report_success(line, each, outcome)
         else:
@@ -261,12 +296,16 @@ class Attempt:
             each.tested.add((each.identity.sop_class, plan.transfer_syntax))
         return outcome
 
+    async def _store(self, association: Association, plan: AsIs | Convert, instance: Outgoing) -> Answered | Failed:
+        self.in_doubt.add(instance.number)
+        return await association.store(plan.context_id, instance)
+
     async def _convert_and_store(
-        self, association: OutgoingAssociation, plan: Convert, instance: Outgoing
+        self, association: Association, plan: Convert, instance: Outgoing
     ) -> Answered | Failed:
         try:
             async with self._transcoder.converted(instance, plan.transfer_syntax) as converted:
-                return await association.store(plan.context_id, converted)
+                return await self._store(association, plan, converted)
         except ConversionError as error:
             return Failed(Cause.CANNOT_CONVERT, f"The instance cannot be converted: {error}")
         except ContentError as damaged:
@@ -280,15 +319,34 @@ class Attempt:
                     answer, uncertain=each.uncertain, duplicate_is_delivered=self.destination.duplicate_is_delivered
                 )
             case Failed():
+                each.uncertain |= answer.cause in retry.DURING_STORE
                 return retry.outcome_of_failure(answer)
             case _:
                 assert_never(answer)
+
+    def _not_opened(self, failed: AssociationFailedError) -> Deferred:
+        """The outcome for those whose association was not opened: not their fault, as nothing of theirs was sent.
+
+        But if we call ourselves what their modality does, and this title will not do, others may fare better.
+        """
+        outcome = retry.outcome_of_failure(failed.failure)
+        assert isinstance(outcome, Deferred), f"{failed.failure.cause} cannot come from opening an association"
+        if self.destination.local_ae_title is None and _title_refused(failed):
+            return replace(outcome, scope=Scope.INSTANCE, hold=False)
+        return replace(outcome, scope=Scope.DESTINATION)
+
+    def _no_context(self, identity: Identity, plan: Unsupported, strategy: Strategy) -> Failed:
+        cause = Cause.SOP_CLASS_NOT_SUPPORTED if plan.sop_class_refused else Cause.NO_CONTEXT
+        sentence = negotiation.no_context(
+            identity, plan, strategy=strategy, destination=self.destination, converts=converts
+        )
+        return Failed(cause, sentence)
 
     # What is said about it
 
     def _result(self, each: _Pending) -> Result:
         assert each.outcome is not None
-        strategy = self._tried[-1]
+        tried = tuple(each.strategies)
         if isinstance(each.outcome, Refused):
             self._journal.publish(
                 StrategiesFailed(
@@ -296,7 +354,7 @@ class Attempt:
                     instance=each.identity.sop_instance,
                     sop_class=each.identity.sop_class,
                     stored_transfer_syntax=each.identity.transfer_syntax,
-                    strategies_tried=tuple(self._tried),
+                    strategies_tried=tried,
                     attempts=self._associations,
                     error=each.outcome.error,
                 )
@@ -305,19 +363,20 @@ class Attempt:
             each.instance,
             each.outcome,
             each.blamed,
-            strategy,
-            tuple(self._tried),
+            tried[-1],
+            tried,
             self._associations,
             each.transfer_syntax,
+            each.uncertain,
             each.error_comment,
         )
 
-    def _report_fallback(self, strategy: Strategy, because: Outcome | None) -> None:
+    def _report_fallback(self, strategy: Strategy, tried: Sequence[Strategy], because: Outcome | None) -> None:
         self._journal.publish(
             Fallback(
                 destination=self.destination.name,
                 strategy=strategy,
-                strategies_tried=tuple(self._tried),
+                strategies_tried=tuple(tried),
                 error="" if because is None or isinstance(because, Stored) else because.error,
             )
         )
@@ -343,14 +402,22 @@ class Attempt:
         )
 
 
-def _of_destination(failure: Failed) -> Deferred:
-    outcome = retry.outcome_of_failure(failure)
-    if isinstance(outcome, Deferred):
-        # Nothing had been sent on this association: the fault is nobody's instance.
-        return replace(outcome, scope=Scope.DESTINATION)
-    raise AssertionError(f"{failure.cause} cannot come from opening an association")
+def _title_refused(failed: AssociationFailedError) -> bool:
+    """Whether it was our own title: the peer does not know it, or it is none that can be written (PS3.8 9.3.2)."""
+    if failed.rejection is None:
+        return failed.failure.cause is Cause.ASSOCIATION_REJECTED
+    return failed.rejection[1:] == CALLING_AE_TITLE_NOT_RECOGNIZED
 
 
-def _no_context(identity: Identity, plan: Unsupported) -> Failed:
-    cause = Cause.SOP_CLASS_NOT_SUPPORTED if plan.sop_class_refused else Cause.NO_CONTEXT
-    return Failed(cause, negotiation.no_context(identity, plan.accepted))
+def _after_success(stored: _Pending, suspect: _Pending | None) -> Iterator[_Pending]:
+    """What has its outcome now; the failure before was the suspect's own.
+
+    A peer that breaks off in mid-object may do so for the transfer syntax: another strategy is worth a try. One that
+    answered "not now" is not helped by a conversion.
+    """
+    yield stored
+    if suspect is not None:
+        suspect.blamed = True
+        assert isinstance(suspect.outcome, Deferred), "who failed definitely is no suspect"
+        if suspect.outcome.cause not in retry.DURING_STORE:
+            yield suspect

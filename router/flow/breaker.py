@@ -2,10 +2,12 @@
 
 from collections.abc import Callable
 from datetime import datetime
+from functools import partial
 
 import anyio
 
 from router.durable.queue import Queue
+from router.flow.patience import insist
 from router.journal import DestinationRecovered, DestinationTrouble, Journal
 from router.model.delivery import Standing
 from router.model.destination import Destination
@@ -36,7 +38,7 @@ class Breaker:
 
     async def load(self) -> None:
         """Go on where the last run stopped."""
-        self.standing = await self._queue.standing(self._destination.name)
+        self.standing = await insist(partial(self._queue.standing, self._destination.name), self._journal)
         (self._opened if self.standing.failures else self._closed).set()
 
     @property
@@ -58,9 +60,9 @@ class Breaker:
             return
         now = self._clock()
         self.standing = retry.trouble(self.standing, outcome, self._destination.back_off, now=now, chance=self._chance)
-        self._closed = anyio.Event()
+        if self.closed:  # otherwise associations wait for the event that is there
+            self._closed = anyio.Event()
         self._opened.set()
-        await self._queue.stand(self._destination.name, self.standing, now)
         self._journal.publish(
             DestinationTrouble(
                 destination=self._destination.name,
@@ -69,6 +71,7 @@ class Breaker:
                 next_attempt_at=self.standing.retry_at,
             )
         )
+        await self._store(now)
 
     async def reset(self) -> None:
         """The destination answered."""
@@ -79,9 +82,12 @@ class Breaker:
         self.standing = Standing()
         self._opened = anyio.Event()
         self._closed.set()
-        await self._queue.stand(self._destination.name, self.standing, now)
         self._journal.publish(
             DestinationRecovered(
                 destination=self._destination.name, duration_ms=round((now - since).total_seconds() * 1000)
             )
         )
+        await self._store(now)
+
+    async def _store(self, now: datetime) -> None:
+        await insist(lambda: self._queue.stand(self._destination.name, self.standing, now), self._journal)

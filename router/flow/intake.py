@@ -142,15 +142,23 @@ class Intake:
             destinations=self.routing.destinations,
             unrouted=self.routing.unrouted,
             envelope=arrival.envelope,
-            repeats=self._repeats.count(
-                arrival.identity.sop_instance, arrival.digest, arrival.envelope.calling_ae_title, self._clock()
-            ),
+            repeats=self._repeats.count(arrival, self._clock()),
         )
         if isinstance(ordered, Refusal):
-            await anyio.to_thread.run_sync(self._spool.withdraw, arrival.path, limiter=self._writers)
+            await self._withdraw(arrival)
             raise UnacceptableError(ordered.status, ordered.sentence)
-        await self._queue.accept(arrival, ordered)
+        try:
+            await self._queue.accept(arrival, ordered)
+        except QueueError:
+            # While the queue fails, what is refused must not fill the disk. What was renamed already stays (S3).
+            await self._withdraw(arrival)
+            raise
+        self._repeats.note(arrival, self._clock())
         return decision, ordered
+
+    async def _withdraw(self, arrival: Arrival) -> None:
+        with anyio.CancelScope(shield=True):
+            await anyio.to_thread.run_sync(self._spool.withdraw, arrival.path, limiter=self._writers)
 
     # What receive does in worker threads: one hop for all that one receive buffer holds, fsync included
 

@@ -59,7 +59,7 @@ class Janitor:
             adopted += await self._adopt((path for path in paths if path.stem not in known), routing)
         lost = 0
         for path in await self._desk.paths():
-            if path not in seen:
+            if path not in seen and not await anyio.to_thread.run_sync(self._exists, path):
                 lost += await self._lose(path)
         self._journal.publish(
             Recovered(outcome={"swept": swept, "adopted": adopted, "queued again": queued_again, "lost": lost})
@@ -70,7 +70,7 @@ class Janitor:
         while True:
             try:
                 removed = await self._remove()
-            except QueueError as error:
+            except (QueueError, OSError) as error:
                 removed = 0
                 self._journal.publish(SpoolTrouble(error=str(error)))
             await anyio.sleep(0 if removed else EVERY)
@@ -112,6 +112,10 @@ class Janitor:
             study=found.study,
             attributes=found.attributes,
         )
+
+    def _exists(self, path: str) -> bool:
+        """Whether another writer has it: only our own folder was scanned."""
+        return self._spool.absolute(PurePosixPath(path)).exists()
 
     async def _lose(self, path: str) -> int:
         lost = await self._queue.lose(path, self._clock())

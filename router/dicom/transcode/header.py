@@ -1,17 +1,19 @@
-"""From Implicit to Explicit VR Little Endian and back: headers of elements are rewritten, value bytes are copied.
+"""From one VR encoding to another: headers of elements are rewritten, value bytes are copied (PS3.5 7.1, annex A).
 
 Nothing is decoded, so nothing can be lost: not odd lengths, not values that break their VR, not private elements. What
-changes: group length elements (gggg,0000) go, because they would be wrong, and a value too long for its VR's 16-bit
-length becomes UN (PS3.5 6.2.2 note 8).
+changes: group length elements (gggg,0000) go, because they would be wrong; a value too long for its VR's 16-bit length
+becomes UN (PS3.5 6.2.2 note 8); and to or from Big Endian the bytes of numbers change places.
 """
 
 import struct
+from array import array
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from io import BytesIO
-from typing import BinaryIO, NamedTuple, Protocol
+from typing import BinaryIO, NamedTuple, Protocol, Self
 
-from pydicom.datadict import dictionary_VR, private_dictionary_VR
-
-from router.model.transfer_syntax import EXPLICIT_VR_LITTLE_ENDIAN
+from router.dicom.transcode.vr import PIXEL_DATA, Scope
+from router.model.transfer_syntax import transfer_syntax
 
 CHUNK = 1 << 20
 DEEPEST = 64
@@ -19,10 +21,9 @@ DEEPEST = 64
 LARGEST_SEQUENCE = 1 << 28
 """Bytes of one sequence that are held in memory."""
 
-_UNDEFINED = 0xFFFFFFFF
-_ITEM, _ITEM_END, _SEQUENCE_END = 0xFFFEE000, 0xFFFEE00D, 0xFFFEE0DD
+UNDEFINED = 0xFFFFFFFF
+ITEM, ITEM_END, SEQUENCE_END = 0xFFFEE000, 0xFFFEE00D, 0xFFFEE0DD
 _LONG = frozenset({b"OB", b"OD", b"OF", b"OL", b"OV", b"OW", b"SQ", b"SV", b"UC", b"UN", b"UR", b"UT", b"UV"})
-_PIXEL_REPRESENTATION, _BITS_ALLOCATED, _PIXEL_DATA = 0x00280103, 0x00280100, 0x7FE00010
 
 
 class ConversionError(Exception):
@@ -36,168 +37,262 @@ class Source(Protocol):
         """At most ``count`` bytes; fewer only at the end."""
 
 
-class _Header(NamedTuple):
+class Header(NamedTuple):
+    """What stands before a value."""
+
     tag: int
     vr: bytes
+    """Empty: none is written."""
     length: int
 
 
-class _Context:
-    """What decides an ambiguous VR, and a private one: seen earlier in the same data set or item (PS3.5 A.1)."""
+class Pixels(Protocol):
+    """Converts Pixel Data: reads the value, behind its header, and writes the whole element that takes its place."""
 
-    def __init__(self, outer: "_Context | None" = None) -> None:
-        self.signed: bool = outer.signed if outer else False
-        self.bits_allocated: int = outer.bits_allocated if outer else 16
-        self.creators: dict[int, str] = {}
+    def convert(self, source: Source, target: BinaryIO, header: Header) -> None:
+        """The pixels of the data set."""
 
-    def note(self, tag: int, value: bytes) -> None:
-        if tag == _PIXEL_REPRESENTATION:
-            self.signed = value[:1] == b"\1"
-        elif tag == _BITS_ALLOCATED and len(value) >= 2:
-            (self.bits_allocated,) = struct.unpack_from("<H", value)
-        elif tag >> 16 & 1 and 0x10 <= tag & 0xFFFF <= 0xFF:
-            self.creators[tag >> 16 << 8 | tag & 0xFF] = value.decode("latin-1").rstrip("\0 ")
-
-    def vr(self, tag: int) -> bytes:
-        """The VR of an element that comes without one."""
-        group, element = tag >> 16, tag & 0xFFFF
-        if group & 1:
-            if 0x10 <= element <= 0xFF:
-                return b"LO"  # private creator (PS3.5 7.8.1)
-            creator = self.creators.get(group << 8 | element >> 8)
-            try:
-                known = private_dictionary_VR(tag, creator) if creator else "UN"
-            except KeyError:
-                known = "UN"
-        else:
-            try:
-                known = dictionary_VR(tag)
-            except KeyError:
-                known = "UN"
-        return self._unambiguous(tag, known).encode("ascii")
-
-    def _unambiguous(self, tag: int, known: str) -> str:
-        if " or " not in known:
-            return known
-        if tag == _PIXEL_DATA and self.bits_allocated <= 8:
-            return "OB"
-        if "OW" in known:
-            return "OW"
-        return "SS" if self.signed else "US"
+    def nested(self, source: Source, target: BinaryIO, description: Mapping[int, bytes]) -> None:
+        """The encapsulated pixels of an item, an icon for instance; its attributes of group 0028 describe them."""
 
 
-def rewrite(source: Source, target: BinaryIO, stored: str) -> None:
-    """Copy a data set from ``source`` (at its first byte) to ``target`` in the other VR encoding.
-
-    Args:
-        source: the data set, to its end.
-        target: where the converted one is written.
-        stored: the transfer syntax of the source; the target has the other one of the two.
-
-    Raises:
-        ConversionError: it cannot be understood well enough.
-    """
-    _Rewriting(explicit=stored == EXPLICIT_VR_LITTLE_ENDIAN).data_set(source, target, _Context(), depth=0)
+Change = tuple[bytes, bytes] | None
+"""What an element becomes: VR and value; None: it goes."""
 
 
-class _Rewriting:
-    def __init__(self, *, explicit: bool) -> None:
-        self._explicit = explicit
-        """Whether the source is explicit; the target is the other."""
+@dataclass(frozen=True, slots=True)
+class Encoding:
+    """How elements are encoded (PS3.5 7.1)."""
 
-    def data_set(self, source: Source, target: BinaryIO, context: _Context, depth: int) -> None:
-        """To the end of ``source``, or to the delimitation item that ends an item of undefined length."""
-        if depth > DEEPEST:
-            raise ConversionError(f"sequences are nested deeper than {DEEPEST} levels")
-        while (header := self._read_header(source)) is not None:
-            if header.tag == _ITEM_END:
-                return
-            self._element(header, source, target, context, depth)
+    explicit: bool
+    little_endian: bool
 
-    def _element(self, header: _Header, source: Source, target: BinaryIO, context: _Context, depth: int) -> None:
-        tag, vr, length = header
-        if not self._explicit:
-            vr = b"SQ" if length == _UNDEFINED else context.vr(tag)
-        if vr == b"UN" and length == _UNDEFINED:
-            raise ConversionError("an element of unknown VR has an undefined length")
-        if vr == b"SQ":
-            self._sequence(header, source, target, context, depth)
-        elif length == _UNDEFINED:
-            raise ConversionError("encapsulated pixel data stands in a native transfer syntax")
-        elif tag & 0xFFFF == 0:
-            _exactly(source, length)
-        else:
-            self._write_header(target, tag, vr, length)
-            self._value(source, target, context, tag, length)
+    @classmethod
+    def of(cls, uid: str) -> Self:
+        """The one of a transfer syntax."""
+        syntax = transfer_syntax(uid)
+        return cls(syntax.explicit_vr, syntax.little_endian)
 
-    def _value(self, source: Source, target: BinaryIO, context: _Context, tag: int, length: int) -> None:
-        while length > CHUNK:
-            target.write(_exactly(source, CHUNK))
-            length -= CHUNK
-        value = _exactly(source, length)
-        context.note(tag, value)
-        target.write(value)
+    def read(self, source: Source) -> Header | None:
+        """The next header; None at the end.
 
-    def _sequence(self, header: _Header, source: Source, target: BinaryIO, context: _Context, depth: int) -> None:
-        """A sequence keeps the kind of its length: defined stays defined, with the new size."""
-        tag, _, length = header
-        if length == _UNDEFINED:
-            self._write_header(target, tag, b"SQ", _UNDEFINED)
-            self._items(source, target, context, depth)
-            target.write(struct.pack("<HHI", 0xFFFE, 0xE0DD, 0))
-            return
-        if length > LARGEST_SEQUENCE:
-            raise ConversionError(f"a sequence of {length} bytes is too large to convert")
-        rewritten = BytesIO()
-        self._items(BytesIO(_exactly(source, length)), rewritten, context, depth)
-        self._write_header(target, tag, b"SQ", rewritten.tell())
-        target.write(rewritten.getbuffer())
-
-    def _items(self, source: Source, target: BinaryIO, context: _Context, depth: int) -> None:
-        while (header := self._read_header(source)) is not None:
-            if header.tag == _SEQUENCE_END:
-                return
-            if header.tag != _ITEM:
-                raise ConversionError("a sequence holds something that is not an item")
-            if header.length == _UNDEFINED:
-                target.write(struct.pack("<HHI", 0xFFFE, 0xE000, _UNDEFINED))
-                self.data_set(source, target, _Context(context), depth + 1)
-                target.write(struct.pack("<HHI", 0xFFFE, 0xE00D, 0))
-            else:
-                rewritten = BytesIO()
-                item = BytesIO(_exactly(source, header.length))
-                self.data_set(item, rewritten, _Context(context), depth + 1)
-                target.write(struct.pack("<HHI", 0xFFFE, 0xE000, rewritten.tell()))
-                target.write(rewritten.getbuffer())
-
-    def _read_header(self, source: Source) -> _Header | None:
+        Raises:
+            ConversionError: it is none.
+        """
+        order = self._order
         start = source.read(8)
         if not start:
             return None
         if len(start) < 8:
             raise ConversionError("the data set ends within the header of an element")
-        group, element, vr, short = struct.unpack("<HH2sH", start)
+        group, element, vr, short = struct.unpack(f"{order}HH2sH", start)
         tag = group << 16 | element
-        if not self._explicit or group == 0xFFFE:
-            return _Header(tag, b"", struct.unpack_from("<I", start, 4)[0])
+        if not self.explicit or group == 0xFFFE:
+            return Header(tag, b"", struct.unpack_from(f"{order}I", start, 4)[0])
         if vr in _LONG:
-            return _Header(tag, vr, struct.unpack("<I", _exactly(source, 4))[0])
+            return Header(tag, vr, struct.unpack(f"{order}I", exactly(source, 4))[0])
         if not (vr.isalpha() and vr.isupper()):
             raise ConversionError("an element has no valid VR")
-        return _Header(tag, vr, short)
+        return Header(tag, vr, short)
 
-    def _write_header(self, target: BinaryIO, tag: int, vr: bytes, length: int) -> None:
+    def write(self, target: BinaryIO, header: Header) -> None:
+        """Write a header; a value too long for its VR becomes UN."""
+        (tag, vr, length), order = header, self._order
         group, element = tag >> 16, tag & 0xFFFF
-        if self._explicit:
-            target.write(struct.pack("<HHI", group, element, length))
+        if not self.explicit or group == 0xFFFE:
+            target.write(struct.pack(f"{order}HHI", group, element, length))
         elif vr in _LONG or length > 0xFFFF:
-            target.write(struct.pack("<HH2sHI", group, element, vr if vr in _LONG else b"UN", 0, length))
+            target.write(struct.pack(f"{order}HH2sHI", group, element, vr if vr in _LONG else b"UN", 0, length))
         else:
-            target.write(struct.pack("<HH2sH", group, element, vr, length))
+            target.write(struct.pack(f"{order}HH2sH", group, element, vr, length))
+
+    @property
+    def _order(self) -> str:
+        return "<" if self.little_endian else ">"
 
 
-def _exactly(source: Source, count: int) -> bytes:
-    value = source.read(count)
-    if len(value) != count:
-        raise ConversionError("an element runs past the end of the data set")
-    return value
+_IMPLICIT = Encoding(explicit=False, little_endian=True)
+
+
+def rewrite(
+    source: Source,
+    target: BinaryIO,
+    stored: Encoding,
+    wanted: Encoding,
+    *,
+    changes: Mapping[int, Change] | None = None,
+    pixels: Pixels | None = None,
+) -> None:
+    """Copy a data set from ``source`` (at its first byte) to ``target`` in another VR encoding.
+
+    Args:
+        source: the data set, to its end.
+        target: where the converted one is written.
+        stored: the encoding of the source.
+        wanted: the encoding of the target.
+        changes: tag → what that top-level element becomes, whether it was there or not.
+        pixels: converts Pixel Data; None: native, and stays so.
+
+    Raises:
+        ConversionError: it cannot be understood well enough.
+    """
+    _Rewriting(stored, wanted, dict(sorted((changes or {}).items())), pixels).run(source, target)
+
+
+class _Rewriting:
+    def __init__(self, stored: Encoding, wanted: Encoding, changes: dict[int, Change], pixels: Pixels | None) -> None:
+        self._stored = stored
+        self._wanted = wanted
+        self._changes = changes
+        self._pixels = pixels
+        self._swaps = stored.little_endian != wanted.little_endian
+
+    def run(self, source: Source, target: BinaryIO) -> None:
+        pending = list(self._changes)
+        scope = Scope()
+        while (header := self._stored.read(source)) is not None:
+            while pending and pending[0] <= header.tag:
+                self._change(target, pending.pop(0))
+            if header.tag in self._changes:
+                skip(source, header.length)
+            elif header.tag == PIXEL_DATA and self._pixels is not None:
+                self._pixels.convert(source, target, header)
+            else:
+                self._element(header, source, target, scope, depth=0)
+        for tag in pending:
+            self._change(target, tag)
+
+    def _change(self, target: BinaryIO, tag: int) -> None:
+        if (change := self._changes[tag]) is not None:
+            vr, value = change
+            self._wanted.write(target, Header(tag, vr, len(value)))
+            target.write(value)
+
+    def _item(self, source: Source, target: BinaryIO, scope: Scope, depth: int, *, delimited: bool) -> None:
+        """To the end of ``source``, or if ``delimited`` to the delimitation item of an item of undefined length.
+
+        Neither may stand for the other: what follows would be lost, or was lost before.
+        """
+        if depth > DEEPEST:
+            raise ConversionError(f"sequences are nested deeper than {DEEPEST} levels")
+        while (header := self._stored.read(source)) is not None:
+            if delimited and header.tag == ITEM_END:
+                return
+            self._element(header, source, target, scope, depth)
+        if delimited:
+            raise ConversionError("an item of undefined length has no end")
+
+    def _element(self, header: Header, source: Source, target: BinaryIO, scope: Scope, depth: int) -> None:
+        tag, vr, length = header
+        if tag >> 16 == 0xFFFE:
+            raise ConversionError("an item or its delimitation stands where none may be")
+        if tag == PIXEL_DATA and length == UNDEFINED:
+            if self._pixels is None:
+                raise ConversionError("encapsulated pixel data stands in a native transfer syntax")
+            self._pixels.nested(source, target, scope.description)
+            return
+        if not self._stored.explicit:
+            vr = b"SQ" if length == UNDEFINED else scope.vr(tag)
+        if vr == b"UN" and length == UNDEFINED:
+            self._unknown_sequence(tag, source, target, scope, depth)
+        elif vr == b"SQ":
+            self._sequence(header, source, target, scope, depth)
+        elif length == UNDEFINED:
+            raise ConversionError("an element that is no sequence has an undefined length")
+        elif tag & 0xFFFF == 0:
+            skip(source, length)
+        else:
+            self._value(Header(tag, vr, length), source, target, scope)
+
+    def _value(self, header: Header, source: Source, target: BinaryIO, scope: Scope) -> None:
+        tag, vr, length = header
+        width = scope.width(tag, vr) if self._swaps and length else 1
+        if width is None:
+            raise ConversionError(f"the byte order of an element of VR {vr.decode()} is not known")
+        self._wanted.write(target, header)
+        value = b""
+        for value in pieces(source, length):
+            target.write(swapped(value, width))
+        if length <= CHUNK:
+            scope.note(tag, value, little_endian=self._stored.little_endian)
+
+    def _sequence(self, header: Header, source: Source, target: BinaryIO, scope: Scope, depth: int) -> None:
+        """A sequence keeps the kind of its length: defined stays defined, with the new size."""
+        tag, _, length = header
+        if length == UNDEFINED:
+            self._wanted.write(target, Header(tag, b"SQ", UNDEFINED))
+            self._items(source, target, scope, depth, delimited=True)
+            return
+        if length > LARGEST_SEQUENCE:
+            raise ConversionError(f"a sequence of {length} bytes is too large to convert")
+        rewritten = BytesIO()
+        self._items(BytesIO(exactly(source, length)), rewritten, scope, depth, delimited=False)
+        self._wanted.write(target, Header(tag, b"SQ", rewritten.tell()))
+        target.write(rewritten.getbuffer())
+
+    def _unknown_sequence(self, tag: int, source: Source, target: BinaryIO, scope: Scope, depth: int) -> None:
+        """PS3.5 6.2.2 note 2: a UN element of undefined length holds Implicit VR Little Endian, here as there."""
+        if self._swaps:
+            raise ConversionError("the byte order of a sequence of unknown VR is not known")
+        self._wanted.write(target, Header(tag, b"UN", UNDEFINED))
+        _Rewriting(_IMPLICIT, _IMPLICIT, {}, None)._items(source, target, scope, depth, delimited=True)  # noqa: SLF001 - of its own kind
+
+    def _items(self, source: Source, target: BinaryIO, scope: Scope, depth: int, *, delimited: bool) -> None:
+        while (header := self._stored.read(source)) is not None:
+            if delimited and header.tag == SEQUENCE_END:
+                self._wanted.write(target, Header(SEQUENCE_END, b"", 0))
+                return
+            if header.tag != ITEM:
+                raise ConversionError("a sequence holds something that is not an item")
+            if header.length == UNDEFINED:
+                self._wanted.write(target, header)
+                self._item(source, target, Scope(scope), depth + 1, delimited=True)
+                self._wanted.write(target, Header(ITEM_END, b"", 0))
+            else:
+                rewritten = BytesIO()
+                item = BytesIO(exactly(source, header.length))
+                self._item(item, rewritten, Scope(scope), depth + 1, delimited=False)
+                self._wanted.write(target, Header(ITEM, b"", rewritten.tell()))
+                target.write(rewritten.getbuffer())
+        if delimited:
+            raise ConversionError("a sequence of undefined length has no end")
+
+
+def pieces(source: Source, count: int) -> Iterator[bytes]:
+    """Exactly ``count`` bytes, in pieces of at most ``CHUNK``: a length that lies costs no memory.
+
+    Raises:
+        ConversionError: there are fewer.
+    """
+    while count > 0:
+        piece = source.read(min(count, CHUNK))
+        if len(piece) != min(count, CHUNK):
+            raise ConversionError("an element runs past the end of the data set")
+        yield piece
+        count -= len(piece)
+
+
+def exactly(source: Source, count: int) -> bytes:
+    """The same in one."""
+    return b"".join(pieces(source, count))
+
+
+def skip(source: Source, count: int) -> None:
+    """Pass over what ``exactly`` would read."""
+    for _ in pieces(source, count):
+        pass
+
+
+def swapped(value: bytes, width: int) -> bytes:
+    """The value in the other byte order.
+
+    Raises:
+        ConversionError: its length is no multiple of ``width``.
+    """
+    if width == 1:
+        return value
+    if len(value) % width:
+        raise ConversionError(f"a value of numbers of {width} bytes is {len(value)} bytes long")
+    numbers = array({2: "H", 4: "I", 8: "Q"}[width], value)
+    numbers.byteswap()
+    return numbers.tobytes()

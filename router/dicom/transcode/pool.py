@@ -41,7 +41,7 @@ class Transcoder:
         """
         target = self._directory / f"{token_hex(12)}.converted"
         try:
-            await self._convert(instance, target)
+            await self._convert(instance, transfer_syntax, target)
             size = (await anyio.Path(target).stat()).st_size
             identity = Identity(instance.identity.sop_class, instance.identity.sop_instance, transfer_syntax)
             yield replace(instance, identity=identity, path=target, header_size=0, size=size, digest=None)
@@ -49,13 +49,15 @@ class Transcoder:
             with anyio.CancelScope(shield=True):
                 await anyio.Path(target).unlink(missing_ok=True)
 
-    async def _convert(self, instance: Outgoing, target: Path) -> None:
+    async def _convert(self, instance: Outgoing, transfer_syntax: str, target: Path) -> None:
         try:
             with anyio.fail_after(self._seconds):
-                await anyio.to_process.run_sync(convert, instance, str(target), cancellable=True, limiter=self._workers)
+                await anyio.to_process.run_sync(
+                    convert, instance, transfer_syntax, str(target), cancellable=True, limiter=self._workers
+                )
         except TimeoutError:
             raise ConversionError(f"it took more than {self._seconds:g} s") from None
-        except anyio.BrokenWorkerProcess:
+        except (anyio.BrokenWorkerProcess, ProcessLookupError):  # the latter when it dies before it is ready
             raise ConversionError("the worker process died of it") from None
         except OSError as failed:
             raise ConversionError(f"the converted data set cannot be written: {failed.strerror}") from failed

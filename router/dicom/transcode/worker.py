@@ -1,18 +1,32 @@
-"""What runs in a worker process: it limits itself first, then converts one file into another."""
+"""What runs in a worker process: it limits itself first, then converts one file into another.
 
+The codecs are imported here and nowhere else, and late: the daemon, which names this module, never loads them.
+"""
+
+import io
 import resource
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from router.dicom.content import Content, Outgoing
-from router.dicom.transcode.header import ConversionError, rewrite
+from router.dicom.transcode.header import ConversionError, Encoding, Source, rewrite
+from router.dicom.transcode.streams import Inflated
+from router.model.transfer_syntax import transfer_syntax
+
+if TYPE_CHECKING:
+    from _typeshed import WriteableBuffer
 
 MEMORY = 2 << 30
 """Bytes of address space of a worker: a hostile object costs one attempt, not the daemon."""
 PROCESSOR_SECONDS = 600
+WINDOW = 1 << 16
 
 
-def convert(source: Outgoing, target: str) -> None:
-    """Write the data set of ``source``, converted, to the new file ``target``.
+def convert(source: Outgoing, wanted: str, target: str) -> None:
+    """Write the data set of ``source`` in the transfer syntax ``wanted`` to the new file ``target``.
 
     Raises:
         ConversionError: it cannot be converted losslessly.
@@ -21,28 +35,54 @@ def convert(source: Outgoing, target: str) -> None:
     """
     _limit()
     try:
-        with Content(source) as content, Path(target).open("xb") as writing:
-            rewrite(_Reader(content), writing, source.identity.transfer_syntax)
+        write_converted(source, wanted, target)
     except MemoryError as error:
         raise ConversionError(f"it needs more than {MEMORY >> 20} MiB of memory") from error
 
 
-class _Reader:
-    """The content as a stream: what has been read to its end has been checked against its digest."""
+def write_converted(source: Outgoing, wanted: str, target: str) -> None:
+    """Without the limits, and with ``MemoryError``, the same."""
+    stored, syntax = transfer_syntax(source.identity.transfer_syntax), transfer_syntax(wanted)
+    from router.dicom.transcode.recoding import largest, recoding
 
+    most = largest(source.size)
+    pixels = None
+    if stored.encapsulated or syntax.encapsulated:
+        with _opened(replace(source, digest=None), most) as beginning:
+            pixels = recoding(beginning, stored, syntax, source.size)
+    with _opened(source, most) as content, Path(target).open("xb") as writing:
+        changes = {} if pixels is None else pixels.changes()
+        rewrite(content, writing, Encoding.of(stored.uid), Encoding.of(wanted), changes=changes, pixels=pixels)
+
+
+@contextmanager
+def _opened(source: Outgoing, inflated_at_most: int) -> Iterator[Source]:
+    """The data set as a stream: what has been read to its end has been checked against its digest."""
+    with Content(source) as content:
+        stream = io.BufferedReader(_Raw(content), WINDOW)
+        deflated = transfer_syntax(source.identity.transfer_syntax).deflated
+        yield io.BufferedReader(Inflated(stream, inflated_at_most), WINDOW) if deflated else stream
+
+
+class _Raw(io.RawIOBase):
     def __init__(self, content: Content) -> None:
         self._content = content
 
-    def read(self, count: int) -> bytes:
-        buffer = bytearray(min(count, self._content.remaining))
-        if not buffer:
-            return b""
-        self._content.read_into(memoryview(buffer))
-        return bytes(buffer)
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: "WriteableBuffer") -> int:
+        return self._content.read_into(memoryview(buffer).cast("B")) if self._content.remaining else 0
 
 
 def _limit() -> None:
-    used = int(resource.getrusage(resource.RUSAGE_SELF).ru_utime)
-    resource.setrlimit(resource.RLIMIT_AS, (MEMORY, resource.RLIM_INFINITY))
-    # The soft limit alone, and anew for each conversion: processor time adds up over the life of a worker.
-    resource.setrlimit(resource.RLIMIT_CPU, (used + PROCESSOR_SECONDS, resource.RLIM_INFINITY))
+    usage = resource.getrusage(resource.RUSAGE_SELF)
+    _lower(resource.RLIMIT_AS, MEMORY)
+    # Anew for each conversion: processor time adds up over the life of a worker.
+    _lower(resource.RLIMIT_CPU, int(usage.ru_utime + usage.ru_stime) + PROCESSOR_SECONDS)
+
+
+def _lower(limit: int, soft: int) -> None:
+    """The soft limit alone, within whatever hard limit the daemon itself was started under."""
+    _, hard = resource.getrlimit(limit)
+    resource.setrlimit(limit, (soft if hard == resource.RLIM_INFINITY else min(soft, hard), hard))
