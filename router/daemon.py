@@ -245,6 +245,7 @@ class Daemon:
                 self._forwarders[name] = forwarder = Forwarder(
                     destination,
                     queue=self._queue,
+                    capabilities=self._queue.capabilities,
                     spool=self._spool,
                     transcoder=self._transcoder,
                     buffers=self._buffers,

@@ -33,6 +33,9 @@ def loop_guard() -> BlockBuster:
     guard = BlockBuster("router")
     for call in BLOCKING_CALLS:
         guard.functions[call] = guarded(call, can_block_functions=list(LAZY_IMPORTS))
+    # What others do while our code runs: coverage swaps its data, and anyio starts a worker process.
+    guard.functions["threading.Lock.acquire"].can_block_in("coverage/collector.py", {"lock_data"})
+    guard.functions["io.open"].can_block_in("/subprocess.py", {"__init__"})
     guard.functions["os.writev"] = guarded("os.writev", can_block_predicate=lambda fd, *_: not os.get_blocking(fd))
     return guard
 

@@ -16,6 +16,7 @@ from types import MappingProxyType
 from anyio import TASK_STATUS_IGNORED, Event
 from anyio.abc import TaskStatus
 
+from router.durable.capabilities import SqliteCapabilities
 from router.durable.database import (
     Database,
     Runner,
@@ -60,6 +61,8 @@ class SqliteQueue:
         self._clock = clock
         self._runner = runner
         self._database = Database(path, runner)
+        self.capabilities = SqliteCapabilities(self._database)
+        """What destinations were seen to accept: committed by the same writer."""
         self._changes = _Changes()
 
     def open(self) -> None:

@@ -1,5 +1,6 @@
 """One attempt: strategies in turn until each instance has an outcome. For the forwarder, and for ``send``."""
 
+import math
 from collections.abc import AsyncGenerator, Iterable, Iterator, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field, replace
@@ -12,6 +13,7 @@ from router.dicom.content import ContentError, Outgoing
 from router.dicom.scu import Address, AssociationFailedError, associate
 from router.dicom.transcode import converts
 from router.dicom.transcode.header import ConversionError
+from router.flow.learned import Learned, forget
 from router.flow.ports import Associate, Association, Transcoder
 from router.journal import Fallback, Journal, StoreSucceeded, StrategiesFailed
 from router.model.destination import Destination, Strategy
@@ -22,6 +24,9 @@ from router.rules.negotiation import AsIs, Convert, Pair, Proposal, Unsupported
 
 FALLBACK_AE_TITLE = "ROUTER"
 """What we call ourselves when a destination wants the modality's title, and there is none."""
+
+FRESH = 0.1
+"""Seconds in which a peer hardly ends an association between two instances: it is not asked."""
 
 CALLING_AE_TITLE_NOT_RECOGNIZED = (1, 3)
 """Source and reason of an A-ASSOCIATE-RJ (PS3.8 Table 9-21)."""
@@ -60,7 +65,9 @@ class _Pending:
     """Those that were tried for it."""
     blamed: bool = False
     failed: set[str] = field(default_factory=set)
-    """Transfer syntaxes in which the peer refused this very instance."""
+    """Transfer syntaxes in which this very instance could not be sent."""
+    refused: set[str] = field(default_factory=set)
+    """Those of them in which the peer answered its C-STORE with a failure."""
     tested: set[Pair] = field(default_factory=set)
     """Pairs that did not work for it: refused as a context, or failed."""
     transfer_syntax: str = ""
@@ -96,7 +103,18 @@ class Attempt:
         buffers: Buffers,
         journal: Journal,
         associate: Associate = associate,
+        learned: Learned | None = None,
     ) -> None:
+        """Nothing is opened yet.
+
+        Args:
+            destination: where to.
+            transcoder: converts.
+            buffers: shared with others.
+            journal: what happened is published here.
+            associate: opens associations.
+            learned: what is known of the destination; None: nothing is known, and nothing is kept.
+        """
         self.destination = destination
         self.in_doubt: set[int] = set()
         """Numbers of instances that were sent, and whose answer was lost or is still awaited: the peer may have them.
@@ -107,8 +125,13 @@ class Attempt:
         self._buffers = buffers
         self._journal = journal
         self._associate = associate
+        self._learned = learned or Learned(forget)
         self._line: _Line | None = None
+        self._used_at = -math.inf
+        """When an instance was last sent over it, in this attempt."""
         self._associations = 0
+        self._unopened: list[Strategy] = []
+        """Strategies of this attempt whose association failed as a whole."""
 
     @property
     def associated(self) -> bool:
@@ -127,10 +150,11 @@ class Attempt:
             uncertain: numbers of those that the peer may have already, because an answer was lost.
         """
         self.in_doubt.clear()
+        self._used_at = -math.inf
         for calling_ae_title, group in self._by_title(instances).items():
             pending = [_Pending(instance, instance.number in uncertain) for instance in group]
             trouble = False
-            self._associations = 0
+            self._associations, self._unopened = 0, []
             async with aclosing(self._strategies(calling_ae_title, pending)) as results:
                 async for result in results:
                     yield result
@@ -166,9 +190,9 @@ class Attempt:
         destination = self.destination
         failure: Deferred | None = None
         tried: list[Strategy] = []
-        for strategy in negotiation.chain(destination.transfer_syntax_strategy, destination.max_association_retries):
-            due = [each for each in pending if not tried or failure is not None or self._adds(strategy, each)]
-            if not due:
+        chain = negotiation.chain(destination.transfer_syntax_strategy, destination.max_association_retries)
+        for strategy in self._learned.in_order(chain):
+            if not (due := self._due(strategy, pending, all_of_them=not tried or failure is not None)):
                 continue
             if tried:
                 self._report_fallback(strategy, tried, failure or due[0].outcome)
@@ -183,6 +207,7 @@ class Attempt:
                         yield self._result(each)
             except AssociationFailedError as failed:
                 failure = self._not_opened(failed)
+                self._unopened.append(strategy)
                 if not negotiation.another_strategy(failed.failure, failed.rejection):
                     break
             except _BrokenOffError:
@@ -230,8 +255,14 @@ class Attempt:
         if suspect is not None:
             yield suspect
 
-    def _adds(self, strategy: Strategy, each: _Pending) -> bool:
-        return negotiation.adds(each.identity, strategy, self.destination, converts, frozenset(each.tested))
+    def _due(self, strategy: Strategy, pending: Sequence[_Pending], *, all_of_them: bool) -> list[_Pending]:
+        """Those for whom a strategy has something that was not tried yet; all, if nothing could be tried before."""
+        return [
+            each
+            for each in pending
+            if all_of_them
+            or negotiation.adds(each.identity, strategy, self.destination, converts, frozenset(each.tested))
+        ]
 
     # One association, one instance
 
@@ -254,6 +285,8 @@ class Attempt:
             address, proposal.contexts, deadlines=self.destination.deadlines, buffers=self._buffers
         )
         self._line = _Line(association, proposal, strategy, calling_ae_title)
+        self._learned.failed(self._unopened)
+        await self._learned.answered(association.contexts, proposal)
         return self._line
 
     async def _serves(self, line: _Line, strategy: Strategy, calling_ae_title: str, identity: Identity) -> bool:
@@ -262,7 +295,8 @@ class Attempt:
             line.strategy is strategy
             and line.calling_ae_title == calling_ae_title
             and line.proposal.covers((identity.sop_class, syntax) for syntax in wanted)
-            and await line.association.still_open()
+            and not line.association.over
+            and (anyio.current_time() - self._used_at < FRESH or await line.association.still_open())
         )
 
     async def _try(self, line: _Line, each: _Pending) -> Outcome:
@@ -273,6 +307,7 @@ class Attempt:
             self.destination,
             converts,
             failed=frozenset(each.failed),
+            avoided=self._learned.avoided(each.identity.sop_class),
         )
         match plan:
             case Unsupported():
@@ -285,13 +320,17 @@ class Attempt:
                 answer = await self._convert_and_store(line.association, plan, each.instance)
             case _:
                 assert_never(plan)
+        self._used_at = anyio.current_time()
         each.transfer_syntax = plan.transfer_syntax
         outcome = self._judge(answer, each)
         if not each.uncertain:
             self.in_doubt.discard(each.instance.number)
         if isinstance(outcome, Stored):
             self._report_success(line, each, outcome)
+            await self._learned.preferred(each.identity.sop_class, frozenset(each.refused), plan.transfer_syntax)
         else:
+            if isinstance(answer, Answered) and isinstance(outcome, Refused):
+                each.refused.add(plan.transfer_syntax)
             each.failed.add(plan.transfer_syntax)
             each.tested.add((each.identity.sop_class, plan.transfer_syntax))
         return outcome

@@ -12,10 +12,11 @@ import anyio
 from router.dicom.buffers import Buffers
 from router.dicom.content import Outgoing
 from router.dicom.scu import Address, AssociationFailedError, associate
-from router.durable.queue import Queue
+from router.durable.queue import Capabilities, Queue
 from router.durable.spool import Spool
 from router.flow.attempt import FALLBACK_AE_TITLE, Attempt, Result
 from router.flow.breaker import Breaker
+from router.flow.learned import Learned, load
 from router.flow.patience import insist
 from router.flow.ports import Associate, Transcoder
 from router.journal import DeadLetter, DeliveryDeferred, Journal
@@ -50,6 +51,7 @@ class Forwarder:
         journal: Journal,
         clock: Callable[[], datetime],
         chance: retry.Chance,
+        capabilities: Capabilities,
         associate: Associate = associate,
     ) -> None:
         self.destination = destination
@@ -61,6 +63,8 @@ class Forwarder:
         self._clock = clock
         self._chance = chance
         self._associate = associate
+        self._capabilities = capabilities
+        self._learned: Learned
         self._breaker = Breaker(destination, queue, journal=journal, clock=clock, chance=chance)
         self._room = anyio.Semaphore(destination.max_associations)
         self._stored = 0
@@ -73,6 +77,7 @@ class Forwarder:
     async def run(self) -> None:
         """Forward until ``stop`` or cancellation."""
         await self._breaker.load()
+        self._learned = await load(self.destination, self._capabilities, journal=self._journal, clock=self._clock)
         async with anyio.create_task_group() as lines:
             lines.start_soon(self._mend)
             for _ in range(self.destination.max_associations):
@@ -300,6 +305,7 @@ class Forwarder:
             buffers=self._buffers,
             journal=self._journal,
             associate=self._associate,
+            learned=self._learned,
         )
 
     def _outgoing(self, claim: Claim) -> Sequence[Outgoing]:

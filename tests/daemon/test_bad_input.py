@@ -128,7 +128,7 @@ def test_silence_in_mid_object(router: Program) -> None:
 def test_an_association_lost_in_mid_object(router: Program, ending: Callable[[Modality], None]) -> None:
     """Nothing is kept of an object whose last fragment did not arrive."""
     with unharmed(router, "association lost", "before the last fragment"), _associated(router) as modality:
-        modality.begin(made(next(NUMBERS), pixels=307_200), 200_000)
+        modality.begin(made(next(NUMBERS), pixels=1 << 22), 1 << 21)
         ending(modality)
 
 

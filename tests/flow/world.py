@@ -69,6 +69,7 @@ class Flow:
         return Forwarder(
             destination,
             queue=self.queue,
+            capabilities=self.world.queue.capabilities,
             spool=self.world.spool,
             transcoder=self.transcoder,
             buffers=Buffers(1),

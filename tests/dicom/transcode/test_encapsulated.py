@@ -10,8 +10,10 @@ import imagecodecs
 import numpy as np
 import pytest
 
+from router.dicom.content import ContentError
 from router.dicom.transcode import recoding
 from router.dicom.transcode.header import ConversionError
+from router.dicom.transcode.worker import write_converted
 from tests.dicom.transcode.images import Cells, Picture, element, encapsulated
 from tests.dicom.transcode.witness import (
     BASELINE,
@@ -230,6 +232,17 @@ def test_deflated_bomb(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert len(converted(tmp_path / "original", EXPLICIT, tmp_path).read_bytes()) > 32 << 20
     monkeypatch.setattr(recoding, "LARGEST_UNSUSPECTED", 1 << 20)
     refused(tmp_path / "original", "grows beyond measure", tmp_path)
+
+
+def test_what_follows_a_deflated_data_set(tmp_path: Path) -> None:
+    """Some add the checksum of gzip: no part of the data set, but of the payload, whose digest counts it."""
+    deflater = zlib.compressobj(9, zlib.DEFLATED, -zlib.MAX_WBITS)
+    content = PICTURE.described() + element(PIXEL_DATA, b"OW", PICTURE.native())
+    deflated = deflater.compress(content) + deflater.flush() + bytes(100_000)
+    (tmp_path / "original").write_bytes(part10(deflated, DEFLATED))
+    assert read(converted(tmp_path / "original", EXPLICIT, tmp_path)).PixelData == PICTURE.native()
+    with pytest.raises(ContentError, match="digest differs"):
+        write_converted(replace(outgoing(tmp_path / "original"), digest="0" * 32), EXPLICIT, str(tmp_path / "target"))
 
 
 @pytest.mark.parametrize(("damage", "reason"), [("short", "cut short"), ("wrong", "damaged|past the end")])

@@ -106,6 +106,15 @@ def test_sign_that_was_not_extended(tmp_path: Path) -> None:
     assert np.frombuffer(read(back).PixelData, "<i2").min() < 0
 
 
+def test_odd_number_of_bytes(tmp_path: Path) -> None:
+    """Is padded, and what follows is still found."""
+    picture = Picture(RNG.integers(0, 256, (1, 3, 3, 1)).astype("u1"), after=element(0xFFFCFFFC, b"OB", b"\0\0"))
+    there = converted(picture.write(tmp_path / "original"), RLE, tmp_path)
+    back = read(converted(there, EXPLICIT, tmp_path))
+    assert back.PixelData == picture.native()
+    assert 0xFFFCFFFC in back
+
+
 def test_wide_cells(tmp_path: Path) -> None:
     """RLE holds 32 bits; there is no Big Endian order for them that all agree on."""
     picture = Picture(RNG.integers(0, 1 << 32, (2, 5, 7, 3), dtype="u4"))
