@@ -10,7 +10,6 @@
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import anyio
@@ -29,8 +28,9 @@ from router.journal import Journal
 from router.model.destination import Destination, Strategy
 from router.model.instance import Identity
 from router.model.outcome import Deferred, Refused, Stored
-from router.model.presentation_context import MAXIMUM_CONTEXTS
+from router.model.presentation_context import MAXIMUM_CONTEXTS, AnsweredContext, ContextResult
 from router.rules import negotiation
+from router.rules.negotiation import Unsupported
 from router.settings import ConfigurationError, destination
 
 
@@ -91,15 +91,18 @@ class StorageBackend:
 
     async def store_async(self, dataset: Dataset | Path | str) -> StoreResult:
         """As ``store``, for scripts that have an event loop."""
-        with TemporaryDirectory(prefix="dicom-router-") as directory:
+        async with anyio.TemporaryDirectory(prefix="dicom-router-") as directory:
             scratch = Path(directory)
             path = await anyio.to_thread.run_sync(_as_file, dataset, scratch)
             instance = await anyio.to_thread.run_sync(_outgoing, path)
             attempt = Attempt(
                 self.destination, transcoder=Transcoder(scratch), buffers=Buffers(1), journal=self._journal
             )
-            results = [result async for result in attempt.outcomes([instance])]
-            await attempt.release()
+            try:
+                results = [result async for result in attempt.outcomes([instance])]
+                await attempt.release()
+            finally:
+                await attempt.abort()
         return _stored(results[0])
 
 
@@ -144,6 +147,9 @@ def _stored(result: Result) -> StoreResult:
 
 # The three functions that scripts on pynetdicom know, over its own presentation contexts
 
+ANYWHERE = Destination("", "", "", 0)
+"""A destination with nothing configured but the defaults."""
+
 
 def create_presentation_contexts_with_fallback(
     dataset: Dataset, strategy: str = "conservative", max_contexts: int = MAXIMUM_CONTEXTS - 1
@@ -156,10 +162,9 @@ def create_presentation_contexts_with_fallback(
         max_contexts: at most this many, the most compatible ones first kept.
     """
     identity = _identity(dataset)
-    anywhere = Destination("", "", "", 0)
     syntaxes: dict[str, None] = {}
     for each in reversed(negotiation.chain(Strategy(strategy), len(Strategy))):
-        syntaxes |= dict.fromkeys(negotiation.candidates(identity, each, anywhere, converts))
+        syntaxes |= dict.fromkeys(negotiation.candidates(identity, each, ANYWHERE, converts))
     contexts = []
     for number, syntax in enumerate(list(syntaxes)[:max_contexts]):
         context = PresentationContext()
@@ -174,8 +179,8 @@ def analyze_accepted_contexts(contexts: Iterable[PresentationContext]) -> dict[s
     """What a peer answered, as pynetdicom's ``accepted_contexts`` and ``rejected_contexts`` tell it.
 
     Returns:
-        ``accepted`` and ``rejected``, each abstract syntax → transfer syntaxes; ``recommended_strategy``, the most
-        capable one that proposes nothing but what was accepted.
+        ``accepted`` and ``rejected``, each abstract syntax → transfer syntaxes; ``recommended_strategy``, the
+        least one that proposes all that was accepted; None if nothing was.
     """
     accepted: dict[str, list[str]] = {}
     rejected: dict[str, list[str]] = {}
@@ -183,11 +188,10 @@ def analyze_accepted_contexts(contexts: Iterable[PresentationContext]) -> dict[s
         group = accepted if context.result == 0 else rejected
         group.setdefault(str(context.abstract_syntax), []).extend(str(uid) for uid in context.transfer_syntax)
     every = {uid for uids in accepted.values() for uid in uids}
-    suitable = [each.value for each in negotiation.FALLBACK_CHAIN if set(negotiation.STRATEGIES[each]) <= every]
     return {
         "accepted": accepted,
         "rejected": rejected,
-        "recommended_strategy": suitable[0] if suitable else None,
+        "recommended_strategy": negotiation.strategy_for(every).value if every else None,
     }
 
 
@@ -195,17 +199,15 @@ def find_compatible_transfer_syntax(
     dataset: Dataset, accepted: Sequence[PresentationContext]
 ) -> PresentationContext | None:
     """The best accepted context for an instance: as stored, else by a lossless conversion; None if there is none."""
-    identity = _identity(dataset)
-    by_syntax = {
-        str(context.transfer_syntax[0]): context
-        for context in accepted
-        if str(context.abstract_syntax) == identity.sop_class and context.transfer_syntax
-    }
-    stored = identity.transfer_syntax
-    for syntax in (stored, *(each for each in negotiation.CONVERSION_ORDER if converts(stored, each))):
-        if syntax in by_syntax:
-            return by_syntax[syntax]
-    return None
+    answers = [
+        AnsweredContext(
+            number, str(context.abstract_syntax), ContextResult.ACCEPTANCE, str(context.transfer_syntax[0])
+        )
+        for number, context in enumerate(accepted)
+        if context.transfer_syntax
+    ]
+    found = negotiation.plan(_identity(dataset), answers, Strategy.EXTENDED, ANYWHERE, converts)
+    return None if isinstance(found, Unsupported) else accepted[found.context_id]
 
 
 def _identity(dataset: Dataset) -> Identity:

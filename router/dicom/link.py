@@ -6,7 +6,7 @@ from typing import Generic, TypeVar
 
 import anyio
 
-from router.dicom.transport import Buffer, Transport
+from router.dicom.transport import Buffer, StalledError, Transport
 from router.protocol import Aborted, Closed, Connection, Event, Fragment
 
 C = TypeVar("C", bound=Connection)
@@ -97,16 +97,16 @@ class Link(Generic[C]):
                     raise AssertionError(f"{event} in the middle of a data set is the protocol's to refuse")
 
     async def send(self, buffers: Sequence[Buffer], within: float) -> None:
-        """Send, with a deadline for the whole.
+        """Send; ``within`` seconds the peer has to take the next bytes, however slow its link.
 
         Raises:
-            PeerTimeoutError: the peer did not take it.
+            PeerTimeoutError: it did not.
             OSError: the connection is lost.
         """
-        with anyio.move_on_after(within) as scope:
-            await self.transport.send(buffers)
-        if scope.cancelled_caught:
-            raise PeerTimeoutError(f"the peer took no bytes for {within:g} s")
+        try:
+            await self.transport.send(buffers, within)
+        except StalledError:
+            raise PeerTimeoutError(f"the peer took no bytes for {within:g} s") from None
 
     async def close(self, last_words: bytes | None = None) -> None:
         """Say the last words if the connection still takes them, and close.
@@ -143,13 +143,10 @@ class Link(Generic[C]):
             deadline = self._pdu_deadline
         else:
             self._pdu_deadline = None
-        buffer = self.connection.buffer()
-        with anyio.CancelScope(deadline=deadline) as scope:
-            count = await self.transport.receive_into(buffer)
-            self.connection.received(count)
-        if scope.cancelled_caught:
-            raise PeerTimeoutError(
-                "a PDU began and was not finished before its deadline"
-                if self.connection.mid_pdu
-                else "the peer was silent until its deadline"
-            )
+        try:
+            count = await self.transport.receive_into(self.connection.buffer(), deadline)
+        except StalledError:
+            unfinished = "a PDU began and was not finished before its deadline"
+            silent = "the peer was silent until its deadline"
+            raise PeerTimeoutError(unfinished if self.connection.mid_pdu else silent) from None
+        self.connection.received(count)

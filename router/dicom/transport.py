@@ -3,6 +3,7 @@
 A TLS stream and the memory transport of the tests have the same three methods.
 """
 
+import math
 import os
 import socket
 from collections import deque
@@ -22,6 +23,10 @@ GATHERED = 64
 """Buffers in one ``sendmsg``; far below IOV_MAX, more than fill a socket buffer."""
 
 
+class StalledError(Exception):
+    """The peer sent nothing, or took nothing, until the deadline."""
+
+
 class Transport(Protocol):
     """A connection with one peer. Not for several tasks in the same direction at once."""
 
@@ -29,17 +34,19 @@ class Transport(Protocol):
     def peer(self) -> tuple[str, int]:
         """Address and port of the peer."""
 
-    async def receive_into(self, buffer: memoryview) -> int:
+    async def receive_into(self, buffer: memoryview, deadline: float = math.inf) -> int:
         """Wait for bytes and put them into ``buffer``. Returns how many; 0: the peer closed.
 
         Raises:
+            StalledError: nothing came until ``deadline``, on the event loop's clock.
             OSError: the connection is lost.
         """
 
-    async def send(self, buffers: Sequence[Buffer]) -> None:
+    async def send(self, buffers: Sequence[Buffer], stall: float = math.inf) -> None:
         """Send all buffers, in one system call where the kernel takes them.
 
         Raises:
+            StalledError: the peer took nothing for ``stall`` seconds.
             OSError: the connection is lost.
         """
 
@@ -65,19 +72,23 @@ class SocketTransport:
         """Address and port of the peer."""
         return self._peer
 
-    async def receive_into(self, buffer: memoryview) -> int:
+    async def receive_into(self, buffer: memoryview, deadline: float = math.inf) -> int:
         """See ``Transport``."""
         while True:
             try:
                 count = self._socket.recv_into(buffer)
             except BlockingIOError:
                 self._since_checkpoint = 0
-                await anyio.wait_readable(self._socket)
+                # A scope only where there is something to wait for: it costs as much as the system call.
+                with anyio.CancelScope(deadline=deadline) as scope:
+                    await anyio.wait_readable(self._socket)
+                if scope.cancelled_caught:
+                    raise StalledError from None
             else:
                 await self._moved(count)
                 return count
 
-    async def send(self, buffers: Sequence[Buffer]) -> None:
+    async def send(self, buffers: Sequence[Buffer], stall: float = math.inf) -> None:
         """See ``Transport``."""
         waiting = deque(memoryview(buffer) for buffer in buffers)
         while waiting:
@@ -85,7 +96,10 @@ class SocketTransport:
                 count = self._socket.sendmsg([waiting[index] for index in range(min(len(waiting), GATHERED))])
             except BlockingIOError:
                 self._since_checkpoint = 0
-                await anyio.wait_writable(self._socket)
+                with anyio.move_on_after(stall) as scope:
+                    await anyio.wait_writable(self._socket)
+                if scope.cancelled_caught:
+                    raise StalledError from None
                 continue
             await self._moved(count)
             while waiting and count >= len(waiting[0]):

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from datetime import datetime
 
 from router.durable.database import Database, instant, micros, statements
-from router.durable.queue import Capability
+from router.durable.queue import Capability, Seen
 
 _SQL = statements("queue.sql")
 
@@ -22,25 +22,23 @@ class SqliteCapabilities:
 
         def learned(connection: sqlite3.Connection) -> Mapping[tuple[str, str], Capability]:
             return {
-                (row["sop_class"], row["transfer_syntax"]): Capability(
-                    bool(row["accepted"]), instant(row["learned_at"])
-                )
+                (row["sop_class"], row["transfer_syntax"]): _capability(row)
                 for row in connection.execute(_SQL["learned"], wanted)
             }
 
         return await self._database.submit(learned)
 
-    async def learn(self, destination: str, seen: Mapping[tuple[str, str], bool], now: datetime) -> None:
-        """Each pair was accepted (True) or refused for good (False)."""
+    async def learn(self, destination: str, news: Mapping[tuple[str, str], Seen], now: datetime) -> None:
+        """Each pair was seen so now; it takes the place of what was known of it."""
         rows = [
             {
                 "destination": destination,
                 "sop_class": sop_class,
                 "transfer_syntax": transfer_syntax,
-                "accepted": accepted,
+                "accepted": seen,
                 "now": micros(now),
             }
-            for (sop_class, transfer_syntax), accepted in seen.items()
+            for (sop_class, transfer_syntax), seen in news.items()
         ]
         await self._database.submit(lambda connection: connection.executemany(_SQL["learn"], rows))
 
@@ -56,4 +54,4 @@ class SqliteCapabilities:
 
 
 def _capability(row: sqlite3.Row) -> Capability:
-    return Capability(bool(row["accepted"]), instant(row["learned_at"]))
+    return Capability(Seen(row["accepted"]), instant(row["learned_at"]))

@@ -7,6 +7,7 @@ only reads, in a thread of its own, never on the writer.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from enum import IntEnum
 from typing import Protocol
 
 from router.model.delivery import Claim, Order, Settlement, Standing, State
@@ -26,11 +27,21 @@ class Removable:
     path: str
 
 
+class Seen(IntEnum):
+    """What was seen of one SOP class in one transfer syntax."""
+
+    REFUSED = 0
+    """Its presentation context was refused for good."""
+    ACCEPTED = 1
+    DISLIKED = 2
+    """Its presentation context is accepted, but an instance was refused in it and then stored in another syntax."""
+
+
 @dataclass(frozen=True, slots=True)
 class Capability:
-    """Whether a destination accepted one SOP class in one transfer syntax, and when that was seen last."""
+    """What a destination made of one SOP class in one transfer syntax, and when that was learned."""
 
-    accepted: bool
+    seen: Seen
     learned_at: datetime
 
 
@@ -93,8 +104,8 @@ class Capabilities(Protocol):
     async def learned(self, destination: str, since: datetime) -> Mapping[tuple[str, str], Capability]:
         """What was learned since then: what is older has expired."""
 
-    async def learn(self, destination: str, seen: Mapping[tuple[str, str], bool], now: datetime) -> None:
-        """Each pair was accepted (True) or refused for good (False)."""
+    async def learn(self, destination: str, news: Mapping[tuple[str, str], Seen], now: datetime) -> None:
+        """Each pair was seen so now; it takes the place of what was known of it."""
 
     async def identify(self, destination: str, address: str) -> None:
         """Where the destination is and what it is called: when that changes, what was learned is forgotten."""

@@ -71,7 +71,7 @@ CREATE TABLE capability (                               -- what a destination wa
     destination     TEXT    NOT NULL,
     sop_class       TEXT    NOT NULL,
     transfer_syntax TEXT    NOT NULL,
-    accepted        INTEGER NOT NULL,
+    accepted        INTEGER NOT NULL,                   -- 0 refused, 1 accepted, 2 accepted but a C-STORE in it refused
     learned_at      INTEGER NOT NULL,
     PRIMARY KEY (destination, sop_class, transfer_syntax)
 ) STRICT, WITHOUT ROWID;

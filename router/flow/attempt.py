@@ -327,7 +327,9 @@ class Attempt:
             self.in_doubt.discard(each.instance.number)
         if isinstance(outcome, Stored):
             self._report_success(line, each, outcome)
-            await self._learned.preferred(each.identity.sop_class, frozenset(each.refused), plan.transfer_syntax)
+            await self._learned.stored(
+                each.identity.sop_class, plan.transfer_syntax, refused=frozenset(each.refused)
+            )
         else:
             if isinstance(answer, Answered) and isinstance(outcome, Refused):
                 each.refused.add(plan.transfer_syntax)

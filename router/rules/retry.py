@@ -107,7 +107,7 @@ REFUSALS: Mapping[Cause, tuple[int, bool]] = {
 DURING_STORE = frozenset({Cause.STORE_ABORTED, Cause.CONNECTION_LOST, Cause.RESPONSE_TIMEOUT, Cause.PROTOCOL_ERROR})
 """Whose fault it was, the next instance shows."""
 
-SHOWN_BY_C_STORE = DURING_STORE | {Cause.OUT_OF_RESOURCES, Cause.NOT_AUTHORISED}
+SHOWN_BY_C_STORE = DURING_STORE | {Cause.OUT_OF_RESOURCES, Cause.NOT_AUTHORISED, Cause.ASSOCIATION_ABORTED}
 """Troubles of a destination that only another C-STORE shows to be over: a C-ECHO succeeds meanwhile."""
 
 

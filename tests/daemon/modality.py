@@ -16,6 +16,9 @@ from tests.daemon.waiting import PATIENCE
 CONTEXT_AT = 10
 """Where in a P-DATA-TF the id of its first presentation context stands (PS3.8 9.3.5)."""
 
+FIRST_CONTEXT = 3
+"""Behind the one for Verification."""
+
 PING = (VERIFICATION, IMPLICIT_VR_LITTLE_ENDIAN)
 
 
@@ -99,12 +102,13 @@ class Modality:
     def begin(self, sent: Object, first: int, *, context: int | None = None) -> None:
         """The command, and the ``first`` bytes of the data set (an even number, or all).
 
-        ``context`` is the id of another presentation context than that of the object: one that the protocol allows, or
-        one that only goes out because its number is written into the PDU afterwards.
+        ``context`` is written over the id of the presentation context: the protocol would not send one that was not
+        accepted.
         """
-        own = self._ids.get(sent.pair, 3)
         identity = sent.identity
-        command = self._requestor.store_request(own, next(self._numbers), identity.sop_class, identity.sop_instance)
+        command = self._requestor.store_request(
+            self._context(sent), next(self._numbers), identity.sop_class, identity.sop_instance
+        )
         if context is not None:
             command = command[:CONTEXT_AT] + bytes([context]) + command[CONTEXT_AT + 1 :]
         self._send(command)
@@ -115,7 +119,7 @@ class Modality:
         """Further bytes of the data set."""
         last = end >= len(sent.dataset)
         part = memoryview(sent.dataset)[start:end]
-        self._send(*self._requestor.fragments(self._ids.get(sent.pair, 3), part, last=last))
+        self._send(*self._requestor.fragments(self._context(sent), part, last=last))
 
     def answer(self) -> int:
         """The status of the C-STORE that has been sent."""
@@ -149,6 +153,10 @@ class Modality:
     def close(self) -> None:
         """End the connection."""
         self._socket.close()
+
+    def _context(self, sent: Object) -> int:
+        """The one that was proposed for it; for an object that lies about its SOP class the first."""
+        return self._ids.get(sent.pair, FIRST_CONTEXT)
 
     def _send(self, *buffers: bytes | memoryview) -> None:
         try:

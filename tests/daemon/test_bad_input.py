@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
 from itertools import count
+from typing import Any
 
 import psutil  # type: ignore[import-untyped]  # no stubs
 import pytest
@@ -51,7 +52,7 @@ def router(tmp_path_factory: pytest.TempPathFactory, free_port: Callable[[], int
 
 
 @contextmanager
-def unharmed(router: Program, event: str, why: str, *, keeps: int = 0, **fields: str) -> Iterator[None]:
+def unharmed(router: Program, event: str, why: str, *, keeps: int = 0, **fields: Any) -> Iterator[None]:
     """What happens in the block leaves one line with the reason, so many objects, and a router that is as it was."""
     assert send(router.port, [made(next(NUMBERS))]) == [0]
     router.until_delivered()
@@ -82,7 +83,11 @@ def _memory(router: Program) -> int:
         pytest.param(b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + bytes(64), "PDU", id="TLS"),
         pytest.param(bytes(range(255, 0, -1)) * 64, "PDU", id="garbage"),
         pytest.param(b"", "no association was asked for", id="silence"),
-        pytest.param(A_ASSOCIATE_RQ + b"\x00\x00\x01\x00" + bytes(40), "no association was asked for", id="half an A-ASSOCIATE-RQ"),
+        pytest.param(
+            A_ASSOCIATE_RQ + b"\x00\x00\x01\x00" + bytes(40),
+            "no association was asked for",
+            id="half an A-ASSOCIATE-RQ",
+        ),
         pytest.param(A_ASSOCIATE_RQ + b"\xff\xff\xff\xff" + bytes(4096), "4294967295", id="4 GiB of A-ASSOCIATE-RQ"),
         pytest.param(P_DATA + b"\xff\xff\xff\xff" + bytes(4096), "arrived in Sta2", id="4 GiB of P-DATA-TF"),
     ],

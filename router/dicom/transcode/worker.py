@@ -4,6 +4,7 @@ The codecs are imported here and nowhere else, and late: the daemon, which names
 """
 
 import io
+import os
 import resource
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -34,6 +35,7 @@ def convert(source: Outgoing, wanted: str, target: str) -> None:
         OSError: the target cannot be written.
     """
     _limit()
+    _silence()
     try:
         write_converted(source, wanted, target)
     except MemoryError as error:
@@ -73,6 +75,13 @@ class _Raw(io.RawIOBase):
 
     def readinto(self, buffer: "WriteableBuffer") -> int:
         return self._content.read_into(memoryview(buffer).cast("B")) if self._content.remaining else 0
+
+
+def _silence() -> None:
+    """Codecs write warnings to the standard error, here a pipe that nobody reads: once full, it would stop them."""
+    nowhere = os.open(os.devnull, os.O_WRONLY | os.O_CLOEXEC)
+    os.dup2(nowhere, 2)
+    os.close(nowhere)
 
 
 def _limit() -> None:

@@ -20,17 +20,10 @@ from router.dicom.transcode.worker import convert
 from router.model.transfer_syntax import EXPLICIT_VR_LITTLE_ENDIAN, IMPLICIT_VR_LITTLE_ENDIAN
 from tests.dicom.peers import written
 
-pytestmark = [pytest.mark.unit, pytest.mark.timeout(60)]
+pytestmark = [pytest.mark.unit, pytest.mark.timeout(60), pytest.mark.usefixtures("workers_end")]
 
 IMPLICIT = b"\x10\0\x20\0\4\0\0\0PID "
 EXPLICIT = b"\x10\0\x20\0LO\4\0PID "
-
-
-@pytest.fixture(autouse=True)
-def _starting_a_process_may_open(request: pytest.FixtureRequest) -> None:
-    """What ``subprocess`` opens are descriptors that it has already; the guard sees only the call."""
-    (guard,) = (plugin._GUARD for plugin in request.config.pluginmanager.get_plugins() if hasattr(plugin, "_GUARD"))
-    guard.functions["io.open"].can_block_in("/subprocess.py", "__init__")
 
 
 def stored(path: Path, content: bytes = IMPLICIT, digest: str | None = None) -> Outgoing:

@@ -2,32 +2,25 @@
 
 import os
 import signal
-import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
 
 import anyio
-import anyio.to_process
 import numpy as np
 import pytest
+from anyio import to_process
 
 from router.dicom.content import ContentError, Outgoing
 from router.dicom.transcode.header import ConversionError
 from router.dicom.transcode.pool import Transcoder
+from router.dicom.transcode.worker import convert
 from tests.dicom.transcode.images import Picture
 from tests.dicom.transcode.witness import EXPLICIT, J2K, JPEG_LS, converted, outgoing
 
-pytestmark = [pytest.mark.negotiation, pytest.mark.timeout(60)]
+pytestmark = [pytest.mark.negotiation, pytest.mark.timeout(60), pytest.mark.usefixtures("workers_end")]
 
 PICTURE = Picture(np.random.default_rng(3).integers(0, 4000, (4, 100, 100, 1)).astype("<u2"))
-
-
-@pytest.fixture(autouse=True)
-def _starting_a_process_may_open(request: pytest.FixtureRequest) -> None:
-    """What ``subprocess`` opens are descriptors that it has already; the guard sees only the call."""
-    (guard,) = (plugin._GUARD for plugin in request.config.pluginmanager.get_plugins() if hasattr(plugin, "_GUARD"))
-    guard.functions["io.open"].can_block_in("/subprocess.py", "__init__")
 
 
 def left_behind(directory: Path) -> list[Path]:
@@ -83,12 +76,24 @@ def crash() -> None:
 async def test_crash_of_a_codec(native: Outgoing, tmp_path: Path) -> None:
     """The worker is replaced; the next conversion works."""
     with pytest.raises(anyio.BrokenWorkerProcess):
-        await anyio.to_process.run_sync(crash)
+        await to_process.run_sync(crash)
     async with Transcoder(tmp_path).converted(native, JPEG_LS) as there:
         assert there.size > 0
 
 
-def test_codecs_stay_out_of_the_daemon() -> None:
+def chatter(source: Outgoing, target: str) -> None:
+    """Convert as usual, and warn more than a pipe holds; runs in a worker process."""
+    convert(source, JPEG_LS, target)
+    os.write(2, bytes(1 << 20))
+
+
+async def test_warnings_of_codecs(native: Outgoing, tmp_path: Path) -> None:
+    """Go nowhere: nobody reads them, and a full pipe would stop the worker."""
+    with anyio.fail_after(30):
+        await to_process.run_sync(chatter, native, str(tmp_path / "target"), cancellable=True)
+
+
+async def test_codecs_stay_out_of_the_daemon() -> None:
     """Who asks for a conversion does not load what does it."""
     script = "import sys, router.dicom.transcode.pool; sys.exit('imagecodecs' in sys.modules)"
-    subprocess.run([sys.executable, "-c", script], check=True)
+    await anyio.run_process([sys.executable, "-c", script], check=True)
