@@ -5,7 +5,7 @@
 .DELETE_ON_ERROR:
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
-.PHONY: help setup dcmtk demo run test check format bench lock
+.PHONY: help setup dcmtk demo run test matrix check format bench lock
 
 CONFIG ?= config/router.yaml
 BIN := .venv/bin
@@ -70,6 +70,9 @@ test: setup dcmtk  ## every test, ring by ring, and the floors of coverage
 	$(BIN)/coverage report --include='$(PURE)' --fail-under=100 || status=1
 	tail -n 1 "$$closing"
 	exit $$status
+
+matrix: setup dcmtk  ## every sample object to every kind of peer, 3 minutes; writes the tables of docs/negotiation.md
+	@DICOM_ROUTER_MATRIX=all $(BIN)/pytest tests/negotiation tests/dicom/transcode/test_samples.py
 
 check: setup  ## style, types, and who may import whom
 	@status=0

@@ -200,9 +200,7 @@ def find_compatible_transfer_syntax(
 ) -> PresentationContext | None:
     """The best accepted context for an instance: as stored, else by a lossless conversion; None if there is none."""
     answers = [
-        AnsweredContext(
-            number, str(context.abstract_syntax), ContextResult.ACCEPTANCE, str(context.transfer_syntax[0])
-        )
+        AnsweredContext(number, str(context.abstract_syntax), ContextResult.ACCEPTANCE, str(context.transfer_syntax[0]))
         for number, context in enumerate(accepted)
         if context.transfer_syntax
     ]

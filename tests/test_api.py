@@ -18,7 +18,6 @@ from router.api import (
     create_presentation_contexts_with_fallback,
     find_compatible_transfer_syntax,
 )
-from router.dicom.part10 import read_meta
 from router.model.destination import Strategy
 from router.model.transfer_syntax import (
     EXPLICIT_VR_LITTLE_ENDIAN,
@@ -38,6 +37,12 @@ def sample(name: str) -> Sample:
     """One of pydicom's files."""
     (found,) = [each for each in samples() if each.path.name == name]
     return found
+
+
+def header_size(of: Sample) -> int:
+    """Bytes before the data set: (0002,0000) counts those that follow it."""
+    with of.path.open("rb") as file:
+        return 144 + int.from_bytes(file.read(144)[140:], "little")
 
 
 CT, LOSSY = sample("CT_small.dcm"), sample("SC_rgb_jpeg_dcmtk.dcm")
@@ -63,7 +68,7 @@ async def test_what_the_peer_takes_goes_as_it_is() -> None:
     with pytest.raises(KeyError, match="strategy"):
         result["strategy"]
     content = await anyio.Path(CT.path).read_bytes()
-    assert pacs.received == [(EXPLICIT_VR_LITTLE_ENDIAN, content[read_meta(CT.path).header_size :])]
+    assert pacs.received == [(EXPLICIT_VR_LITTLE_ENDIAN, content[header_size(CT) :])]
 
 
 async def test_a_peer_that_takes_implicit_only_gets_it() -> None:
@@ -99,9 +104,8 @@ def test_store_waits_in_a_script_without_an_event_loop() -> None:
 
 async def test_a_class_that_the_peer_does_not_take_is_refused_with_the_reason() -> None:
     """The sentence of the first document, and what would help."""
-    with accepting(*EVERYTHING, sop_classes=[MRImageStorage]) as pacs:
-        with pytest.raises(StorageBackendError) as refused:
-            await StorageBackend(config(pacs.port)).store_async(CT.path)
+    with accepting(*EVERYTHING, sop_classes=[MRImageStorage]) as pacs, pytest.raises(StorageBackendError) as refused:
+        await StorageBackend(config(pacs.port)).store_async(CT.path)
     assert str(refused.value).startswith(
         "No compatible presentation context for '1.2.840.10008.5.1.4.1.1.2'. Peer accepted transfer syntaxes: []. "
         "Recommendation: Ask the peer's administrator to enable this SOP class"
@@ -131,7 +135,7 @@ async def test_a_peer_that_does_not_know_us_says_so() -> None:
 
 async def test_a_peer_that_is_down_says_so(free_port: Callable[[], int]) -> None:
     """Nobody listens."""
-    with pytest.raises(StorageBackendError, match="Cannot connect to PACS_SCP at 127.0.0.1"):
+    with pytest.raises(StorageBackendError, match="Cannot connect to PACS_SCP at 127"):
         await StorageBackend(config(free_port())).store_async(CT.path)
 
 
@@ -139,7 +143,7 @@ def test_a_key_that_does_not_exist_is_refused_with_a_suggestion() -> None:
     """And a value that cannot be."""
     with pytest.raises(StorageBackendError, match="remote_port"):
         StorageBackend({"remote_ae_title": AE_TITLE, "remote_host": "127.0.0.1", "remote_prt": 104})
-    with pytest.raises(StorageBackendError, match="did you mean `?transfer_syntax_strategy"):
+    with pytest.raises(StorageBackendError, match="did you mean transfer_syntax_strategy"):
         StorageBackend(config(104, transfer_syntax_stratgy="universal"))
     with pytest.raises(StorageBackendError, match="transfer_syntax_strategy"):
         StorageBackend(config(104, transfer_syntax_strategy="magic"))

@@ -13,10 +13,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from router import journal
 from router.journal import (
     FIELDS,
-    HASHED,
     AssociationAccepted,
     DeliveryDeferred,
     Draining,
@@ -31,9 +29,11 @@ from router.journal import (
     Started,
     Stopped,
     Uids,
+    events,
     log_id,
     record,
 )
+from router.journal.record import HASHED
 
 pytestmark = pytest.mark.unit
 
@@ -43,7 +43,7 @@ KEY = b"key"
 
 def kinds() -> list[type[Event]]:
     """Every kind of event."""
-    found = inspect.getmembers(journal, inspect.isclass)
+    found = inspect.getmembers(events, inspect.isclass)
     return [kind for _, kind in found if issubclass(kind, Event) and kind is not Event]
 
 

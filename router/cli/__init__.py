@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from router import __version__
-from router.cli import configuration, daemon, echo, queue, send
+from router.cli import configuration, daemon, echo, probe, queue, route, send
 from router.cli.output import CommandError, say
 
 USAGE_ERROR = 2
@@ -29,6 +29,8 @@ app.command()(configuration.schema)
 app.command()(daemon.demo)
 app.command()(send.send)
 app.command()(echo.echo)
+app.command()(probe.probe)
+app.command()(route.route)
 app.add_typer(queue.app, name="queue")
 app.command()(daemon.status)
 app.command()(daemon.reload)

@@ -315,21 +315,21 @@ class Attempt:
                 each.tested.update((each.identity.sop_class, syntax) for syntax in wanted)
                 return each.outcome or retry.outcome_of_failure(self._no_context(each.identity, plan, line.strategy))
             case AsIs():
-                answer = await self._store(line.association, plan, each.instance)
+                answer = await self._store(line.association, plan, each, each.instance)
             case Convert():
-                answer = await self._convert_and_store(line.association, plan, each.instance)
+                answer = await self._convert_and_store(line.association, plan, each)
             case _:
                 assert_never(plan)
         self._used_at = anyio.current_time()
-        each.transfer_syntax = plan.transfer_syntax
         outcome = self._judge(answer, each)
+        if each.outcome is not None and isinstance(answer, Failed) and answer.cause is Cause.CANNOT_CONVERT:
+            # What the peer said to an earlier strategy is more than that there is no other way.
+            outcome = each.outcome
         if not each.uncertain:
             self.in_doubt.discard(each.instance.number)
         if isinstance(outcome, Stored):
             self._report_success(line, each, outcome)
-            await self._learned.stored(
-                each.identity.sop_class, plan.transfer_syntax, refused=frozenset(each.refused)
-            )
+            await self._learned.stored(each.identity.sop_class, plan.transfer_syntax, refused=frozenset(each.refused))
         else:
             if isinstance(answer, Answered) and isinstance(outcome, Refused):
                 each.refused.add(plan.transfer_syntax)
@@ -337,16 +337,17 @@ class Attempt:
             each.tested.add((each.identity.sop_class, plan.transfer_syntax))
         return outcome
 
-    async def _store(self, association: Association, plan: AsIs | Convert, instance: Outgoing) -> Answered | Failed:
+    async def _store(
+        self, association: Association, plan: AsIs | Convert, each: _Pending, instance: Outgoing
+    ) -> Answered | Failed:
         self.in_doubt.add(instance.number)
+        each.transfer_syntax = plan.transfer_syntax
         return await association.store(plan.context_id, instance)
 
-    async def _convert_and_store(
-        self, association: Association, plan: Convert, instance: Outgoing
-    ) -> Answered | Failed:
+    async def _convert_and_store(self, association: Association, plan: Convert, each: _Pending) -> Answered | Failed:
         try:
-            async with self._transcoder.converted(instance, plan.transfer_syntax) as converted:
-                return await self._store(association, plan, converted)
+            async with self._transcoder.converted(each.instance, plan.transfer_syntax) as converted:
+                return await self._store(association, plan, each, converted)
         except ConversionError as error:
             return Failed(Cause.CANNOT_CONVERT, f"The instance cannot be converted: {error}")
         except ContentError as damaged:

@@ -80,8 +80,7 @@ class Learned:
     async def stored(self, sop_class: str, transfer_syntax: str, *, refused: frozenset[str]) -> None:
         """An instance was stored in one transfer syntax, perhaps after the peer had refused this very one in others."""
         await self._learn(
-            {(sop_class, transfer_syntax): Seen.ACCEPTED}
-            | {(sop_class, syntax): Seen.DISLIKED for syntax in refused}
+            {(sop_class, transfer_syntax): Seen.ACCEPTED} | {(sop_class, syntax): Seen.DISLIKED for syntax in refused}
         )
 
     def _seen(self, pair: Pair) -> Seen | None:

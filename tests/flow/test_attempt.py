@@ -266,8 +266,22 @@ async def test_a_conversion_that_fails_is_the_instances_own(error: Exception, ca
     outcome = found["A"].outcome
     assert isinstance(outcome, Refused)
     assert outcome.cause is cause
+    assert found["A"].transfer_syntax == ""
     assert found["B"].outcome == Stored(0)
     assert sending.attempt.in_doubt == set()
+
+
+async def test_a_first_refusal_stays_when_there_is_no_conversion_for_the_next_strategy() -> None:
+    """C000H as stored, and no other way: the peer's answer is what the operator has to know, and it is tried again."""
+    sending = Sending()
+    sending.pacs.script({"A": [NOT_UNDERSTOOD]})
+    sending.transcoder.error = ConversionError("no")
+    found = await sending.send(instance("A"))
+    outcome = found["A"].outcome
+    assert isinstance(outcome, Refused)
+    assert (outcome.cause, outcome.status, outcome.tries) == (Cause.CANNOT_UNDERSTAND, 0xC000, 3)
+    assert found["A"].strategies_tried == (CONSERVATIVE, UNIVERSAL)
+    assert found["A"].transfer_syntax == EXPLICIT
 
 
 async def test_a_damaged_payload_is_refused_at_once() -> None:

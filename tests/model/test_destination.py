@@ -26,4 +26,5 @@ def test_strategies_have_the_names_of_the_configuration() -> None:
         "standard",
         "compression",
         "extended",
+        "listed",
     ]

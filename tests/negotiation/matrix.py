@@ -165,7 +165,7 @@ def expected(each: Object, peer: Peer, strategy: Strategy) -> Fate:
             cause = cause or Cause.NO_CONTEXT
         elif best != each.stored and each.exception(best):
             settled.add(best)
-            cause, status = Cause.CANNOT_CONVERT, None
+            cause = cause or Cause.CANNOT_CONVERT
         else:
             sent = best
             if peer.breaks_off:

@@ -9,18 +9,23 @@ from typing import Any
 
 import anyio
 import anyio.to_thread
-from pynetdicom import AE, _config, evt
+from pynetdicom import AE, _config, evt, register_uid
 from pynetdicom.dimse_primitives import C_STORE
 from pynetdicom.events import Event
+from pynetdicom.service_class import StorageServiceClass
 from pynetdicom.transport import ThreadedAssociationServer
 
 from router.dicom.link import Link
 from router.model.presentation_context import VERIFICATION, AnsweredContext, ContextResult
 from router.protocol import Aborted, Acceptor, Closed, Fragment, ReleaseRequested, StoreRequested
+from tests.daemon.objects import read
 from tests.daemon.sinks import Storescp
 from tests.dicom.peers import PATIENCE, acting
 from tests.negotiation.matrix import Peer
 from tests.protocol.pair import CLASS_UID, VERSION
+
+# Retired, and some modality still sends it; unless it is told of it, pynetdicom negotiates it and aborts.
+register_uid("1.2.840.10008.5.1.4.1.1.6", "UltrasoundImageStorageRetired", StorageServiceClass)
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,8 +48,6 @@ class Playing:
     def taken(self) -> list[Received]:
         """What has arrived since the last call. Blocks."""
         if self.folder is not None:
-            from tests.daemon.objects import read
-
             for path in sorted(self.folder.iterdir()):
                 found = read(path)
                 self.received.append(Received(found.identity.transfer_syntax, found.dataset))

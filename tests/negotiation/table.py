@@ -28,7 +28,6 @@ REFUSED = {
     Cause.NO_CONTEXT: "–",
     Cause.SOP_CLASS_NOT_SUPPORTED: "–",
     Cause.CANNOT_CONVERT: "×",
-    Cause.ASSOCIATION_ABORTED: "…",
 }
 
 
@@ -58,7 +57,7 @@ def tables(cells: Sequence[Cell]) -> Iterator[str]:
     yield ""
     yield from _rows(["stored as", "objects", *(peer.name for peer in columns)], _by_syntax(extended, columns))
     yield ""
-    yield "Which strategies were tried, and how it ended:"
+    yield "Which strategies were tried in turn, and how it ended:"
     yield ""
     yield from _rows(["peer", "strategies tried", "outcome", "objects"], _by_peer(cells))
 
@@ -73,10 +72,8 @@ def _rows(head: Sequence[str], rows: Iterable[Sequence[str]]) -> Iterator[str]:
 def _by_syntax(cells: Sequence[Cell], columns: Sequence[Peer]) -> Iterator[Sequence[str]]:
     for stored in sorted({cell.each.stored for cell in cells}, key=lambda uid: [int(n) for n in uid.split(".")]):
         mine = [cell for cell in cells if cell.each.stored == stored]
-        syntax = transfer_syntax(stored)
         codes = [Counter(_code(cell) for cell in mine if cell.peer == peer) for peer in columns]
-        name = f"{syntax.name} (.{stored.removeprefix('1.2.840.10008.1.2').strip('.') or '2'})"
-        yield [name, str(codes[0].total()), *map(_counted, codes)]
+        yield [transfer_syntax(stored).name, str(codes[0].total()), *map(_counted, codes)]
 
 
 def _code(cell: Cell) -> str:
@@ -86,7 +83,11 @@ def _code(cell: Cell) -> str:
 
 
 def _counted(codes: Counter[str]) -> str:
-    return " ".join(codes if len(codes) == 1 else (f"{code} {count}" for code, count in codes.most_common()))
+    if len(codes) == 1:
+        return next(iter(codes))
+    return ", ".join(
+        f"{codes[code]} {code}" for code in sorted(codes, key=lambda code: (code in REFUSED.values(), code))
+    )
 
 
 def _by_peer(cells: Sequence[Cell]) -> Iterator[Sequence[str]]:

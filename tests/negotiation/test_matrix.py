@@ -71,6 +71,7 @@ def cells() -> Iterator[list[Cell]]:
 
 @pytest.mark.parametrize(("strategy", "peer"), PLAYS, ids=[f"{strategy}, {peer.name}" for strategy, peer in PLAYS])
 async def test_every_object(
+    *,
     strategy: Strategy,
     peer: Peer,
     objects: Sequence[Object],
