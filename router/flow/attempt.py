@@ -11,6 +11,7 @@ import anyio
 from router.dicom.buffers import Buffers
 from router.dicom.content import ContentError, Outgoing
 from router.dicom.scu import Address, AssociationFailedError, associate
+from router.dicom.sop_classes import name_of
 from router.dicom.transcode import converts
 from router.dicom.transcode.header import ConversionError
 from router.flow.learned import Learned, forget
@@ -19,6 +20,7 @@ from router.journal import Fallback, Journal, StoreSucceeded, StrategiesFailed
 from router.model.destination import Destination, Strategy
 from router.model.instance import Identity
 from router.model.outcome import Answered, Cause, Deferred, Failed, Outcome, Refused, Scope, Stored
+from router.model.transfer_syntax import transfer_syntax
 from router.rules import negotiation, retry
 from router.rules.negotiation import AsIs, Convert, Pair, Proposal, Unsupported
 
@@ -382,7 +384,10 @@ class Attempt:
         sentence = negotiation.no_context(
             identity, plan, strategy=strategy, destination=self.destination, converts=converts
         )
-        return Failed(cause, sentence)
+        # The sentence stays word for word, as people search for it; the names of its UIDs follow.
+        accepted = ", ".join(transfer_syntax(syntax).name for syntax in plan.accepted) or "none"
+        stored = transfer_syntax(identity.transfer_syntax).name
+        return Failed(cause, f"{sentence} ({name_of(identity.sop_class)}, stored in {stored}; accepted: {accepted})")
 
     # What is said about it
 
