@@ -1,6 +1,7 @@
 """The library face, against PACS of pynetdicom."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,13 +19,20 @@ from router.api import (
     create_presentation_contexts_with_fallback,
     find_compatible_transfer_syntax,
 )
-from router.model.destination import Strategy
+from router.dicom.buffers import Buffers
+from router.dicom.content import Outgoing
+from router.flow.attempt import Attempt
+from router.journal import Journal
+from router.model.destination import ProposeStored, Strategy
+from router.model.instance import Identity
+from router.model.outcome import Refused
 from router.model.transfer_syntax import (
     EXPLICIT_VR_LITTLE_ENDIAN,
     IMPLICIT_VR_LITTLE_ENDIAN,
     JPEG_2000_LOSSLESS,
     RLE_LOSSLESS,
 )
+from tests.flow.pacs import Relabels
 from tests.peers import AE_TITLE, EVERYTHING, accepting
 from tests.samples import Sample, samples
 
@@ -103,24 +111,49 @@ def test_store_waits_in_a_script_without_an_event_loop() -> None:
 
 
 async def test_a_class_that_the_peer_does_not_take_is_refused_with_the_reason() -> None:
-    """The sentence of the first document, and what would help."""
+    """The sentence of the first document, what would help, and the names of the UIDs."""
     with accepting(*EVERYTHING, sop_classes=[MRImageStorage]) as pacs, pytest.raises(StorageBackendError) as refused:
         await StorageBackend(config(pacs.port)).store_async(CT.path)
-    assert str(refused.value).startswith(
+    assert str(refused.value) == (
         "No compatible presentation context for '1.2.840.10008.5.1.4.1.1.2'. Peer accepted transfer syntaxes: []. "
-        "Recommendation: Ask the peer's administrator to enable this SOP class"
+        "Recommendation: Ask the peer's administrator to enable this SOP class; "
+        "the peer takes it in no transfer syntax "
+        "(CT Image Storage, stored in Explicit VR Little Endian; accepted: none)"
     )
 
 
 async def test_an_instance_that_nothing_can_carry_is_refused_with_the_reason() -> None:
     """A lossy one, where the configuration forbids the way that would be there."""
     with accepting(RLE_LOSSLESS) as pacs:
-        backend = StorageBackend(config(pacs.port, decompress_lossy="false"))
+        backend = StorageBackend(config(pacs.port, decompress_lossy=False))
         with pytest.raises(StorageBackendError) as refused:
             await backend.store_async(LOSSY.path)
     assert str(refused.value).startswith(
         f"No compatible presentation context for '{LOSSY.sop_class}'. Peer accepted transfer syntaxes: []. "
         "Recommendation: Ask the peer's administrator to enable JPEG Baseline (Process 1) for this SOP class"
+    )
+
+
+async def test_the_sentence_of_the_first_document() -> None:
+    """Word for word, where another strategy would help: the list of the destination's own has no fallback.
+
+    That the peer takes Implicit is known from another instance of the class, in the same association.
+    """
+    here = StorageBackend(config(104, transfer_syntaxes=[EXPLICIT_VR_LITTLE_ENDIAN]))
+    with accepting(IMPLICIT_VR_LITTLE_ENDIAN) as pacs:
+        destination = replace(here.destination, remote_port=pacs.port, propose_stored=ProposeStored.ALWAYS)
+        instances = [
+            Outgoing(number, Identity(CT.sop_class, f"2.25.{number}", syntax), CT.path, header_size(CT), 39205, None)
+            for number, syntax in enumerate((IMPLICIT_VR_LITTLE_ENDIAN, EXPLICIT_VR_LITTLE_ENDIAN))
+        ]
+        attempt = Attempt(destination, transcoder=Relabels(), buffers=Buffers(1), journal=Journal())
+        results = [result async for result in attempt.outcomes(instances)]
+        await attempt.release()
+    (error,) = [result.outcome.error for result in results if isinstance(result.outcome, Refused)]
+    assert error.startswith(
+        "No compatible presentation context for '1.2.840.10008.5.1.4.1.1.2'. "
+        "Peer accepted transfer syntaxes: ['1.2.840.10008.1.2']. "
+        "Recommendation: Use 'universal' strategy for this peer (CT Image Storage"
     )
 
 

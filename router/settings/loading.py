@@ -69,6 +69,8 @@ def _as_text(value: object) -> Value:
     """A value of Python as it would stand in a file: validation reads texts."""
     if isinstance(value, Mapping):
         return {str(key): _as_text(each) for key, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [_as_text(each) for each in value]
     return None if value is None else str(value)
 
 
