@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
 
+import anyio
 import pytest
 from anyio.from_thread import start_blocking_portal
 from hypothesis import HealthCheck, settings
@@ -63,11 +64,24 @@ class QueueMachine(RuleBasedStateMachine):
         """Open the folder of this start."""
         self.world = World(self.folder / f"{self.starts}", inline, clock=self.clock)
         self.portal.call(self.world.open)
-        self.running = self.portal.start_task_soon(self.world.queue.run)
+        self.over = self.portal.call(anyio.Event)
+        self.running = self.portal.start_task_soon(self.run_queue)
+
+    async def run_queue(self) -> None:
+        """Until it is over."""
+        async with anyio.create_task_group() as group:
+            group.start_soon(self.world.queue.run)
+            await self.over.wait()
+            group.cancel_scope.cancel()
+
+    def end(self) -> None:
+        """The queue runs no more: to cancel it from here would not wait for that."""
+        self.portal.call(self.over.set)
+        self.running.result()
 
     def stop(self) -> None:
         """A clean end."""
-        self.running.cancel()
+        self.end()
         self.portal.call(self.world.close)
 
     def teardown(self) -> None:

@@ -39,6 +39,7 @@ from router.rules.negotiation import (
     plan,
     propose,
     recommend,
+    strategy_for,
     taught,
 )
 
@@ -407,3 +408,11 @@ def test_what_answers_teach() -> None:
         (CT, first.transfer_syntaxes[0]): True,
         (CT, second.transfer_syntaxes[0]): False,
     }
+
+
+def test_strategy_for_what_a_peer_accepts() -> None:
+    """The least that proposes it all; what no table knows only `extended` proposes, as stored."""
+    assert strategy_for(()) is Strategy.UNIVERSAL
+    assert strategy_for([RLE_LOSSLESS]) is Strategy.COMPRESSION
+    assert strategy_for([JPEG_BASELINE]) is Strategy.EXTENDED
+    assert strategy_for([PRIVATE]) is Strategy.EXTENDED

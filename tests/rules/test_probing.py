@@ -113,3 +113,11 @@ def test_what_makes_the_peer_end_the_association_is_not_proposed() -> None:
 def test_why_nothing_is_accepted(result: int, words: str) -> None:
     """Whom to ask for what."""
     assert words in recommend(answers(otherwise=result), (), Appetite()).words
+
+
+def test_a_number_in_between_is_undecided() -> None:
+    """After some were taken and more were refused; not where nothing was refused, or no number is left between."""
+    assert not Appetite().undecided
+    halved = Appetite().after(128, taken=False).after(64, taken=True)
+    assert halved.undecided
+    assert not halved.after(65, taken=False).undecided
