@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from benchmarks import measures, table
+from benchmarks import conversion, measures, table
 from benchmarks.measures import Median, Scale
 from benchmarks.peers import REPOSITORY, BenchmarkError, missing
 from benchmarks.table import Row
@@ -33,6 +33,14 @@ def _forward(scale: Scale, memory: Path, disk: Path) -> tuple[list[Row], Mapping
     return list(table.forward_rows(figures)), figures
 
 
+def _conversion(scale: Scale, memory: Path, _: Path) -> tuple[list[Row], Mapping[str, Median]]:
+    turns, megabytes = conversion.converting(memory)
+    figures = measures.medians(turns, scale.rounds)
+    with conversion.mixing(memory) as turns:
+        mixed = measures.medians(turns, scale.rounds)
+    return [*table.conversion_rows(figures, megabytes), *table.mixed_rows(mixed)], figures | mixed
+
+
 def _large(_: Scale, memory: Path, disk: Path) -> tuple[list[Row], Mapping[str, Median]]:
     return list(table.large_rows(measures.large_object(memory, disk))), {}
 
@@ -41,7 +49,13 @@ def _idle(_: Scale, memory: Path, __: Path) -> tuple[list[Row], Mapping[str, Med
     return list(table.idle_rows(measures.idle_associations(memory))), {}
 
 
-PARTS: Mapping[str, Part] = {"receive": _receive, "forward": _forward, "large": _large, "idle": _idle}
+PARTS: Mapping[str, Part] = {
+    "receive": _receive,
+    "forward": _forward,
+    "conversion": _conversion,
+    "large": _large,
+    "idle": _idle,
+}
 
 
 def main() -> int:

@@ -56,7 +56,7 @@ def large(folder: Path) -> Series:
     """One object of 4096 frames. The file is sparse: a hole is read as zeros, like any other pixels."""
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / "large.dcm"
-    image = _image(MultiFrameGrayscaleWordSecondaryCaptureImageStorage, 512)
+    image = blank(MultiFrameGrayscaleWordSecondaryCaptureImageStorage, 512)
     image.NumberOfFrames = LARGE // (512 * 512 * 2)
     image.SOPInstanceUID = image.file_meta.MediaStorageSOPInstanceUID = UID(f"2.25.{random.getrandbits(96)}")
     with path.open("wb") as file:
@@ -74,7 +74,7 @@ def _series(name: str, sop_class: UID, edge: int, folder: Path, count: int) -> S
     mask = _TWELVE_BITS * (edge * edge)
     pixels = (int.from_bytes(pixels) & int.from_bytes(mask)).to_bytes(len(mask))
     stem = f"2.25.{random.getrandbits(64) | 1 << 64}"
-    image = _image(sop_class, edge)
+    image = blank(sop_class, edge)
     image.SOPInstanceUID = image.file_meta.MediaStorageSOPInstanceUID = UID(f"{stem}{0:08d}")
     written = io.BytesIO()
     image.save_as(written, enforce_file_format=True)
@@ -89,7 +89,7 @@ def _series(name: str, sop_class: UID, edge: int, folder: Path, count: int) -> S
     return Series(name, files, len(head) + len(pixels))
 
 
-def _image(sop_class: UID, edge: int) -> Dataset:
+def blank(sop_class: UID, edge: int) -> Dataset:
     """Everything but the pixel data."""
     image = Dataset()
     image.file_meta = FileMetaDataset()

@@ -9,7 +9,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -239,7 +239,7 @@ class Router(Server):
         command = [sys.executable, "-m", "router", "run", "--config", str(configuration)]
         super().__init__(command, port, folder=folder / "spool" / "objects", log=self._log)
         self._read = self._log.open("rb")
-        self._delivered: list[str] = []
+        self._delivered: list[dict[str, Any]] = []
 
     def skip_log(self) -> None:
         """What was logged so far is of no interest."""
@@ -253,13 +253,21 @@ class Router(Server):
                 self._read.seek(-len(line), os.SEEK_CUR)
                 break
             if b'"C-STORE successful"' in line:
-                self._delivered.append(json.loads(line)["timestamp"])
+                self._delivered.append(json.loads(line))
         return len(self._delivered)
 
     def wait_delivered(self, count: int) -> float:
         """Until that many were. Returns when the last one was, in Unix time."""
         wait_until(lambda: self.delivered() >= count, f"{count} instances delivered")
-        return datetime.fromisoformat(self._delivered[-1]).timestamp()
+        return _instant(self._delivered[-1])
+
+    def delivered_as_stored(self) -> list[float]:
+        """When those were that were not converted, in Unix time; after ``wait_delivered``."""
+        return [_instant(each) for each in self._delivered if not each.get("converted")]
+
+
+def _instant(logged: Mapping[str, Any]) -> float:
+    return datetime.fromisoformat(logged["timestamp"]).timestamp()
 
 
 @dataclass(frozen=True, slots=True)

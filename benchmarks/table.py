@@ -37,6 +37,14 @@ fewer objects, so that every turn takes about as long.
   `flow.attempt` over files, as `dicom-router send` uses it, without queue, spool and log.
 - **Store and forward**: the whole program with its spool on the disk, from the association request of one `dcmsend` to
   the last success of `storescp --ignore`.
+- **Conversion**: megabytes of native pixels per CPU second of one thread, generated images on tmpfs. The router
+  converts a file to a file as its workers do, without the process around it; beside it imagecodecs is called frame by
+  frame, from memory to memory, and for recompression encodes and decodes, because the router verifies what it encodes.
+  Of JPEG Lossless there is no encoder in the router. Ours includes opening, reading, rewriting the header, writing and
+  removing the file. The library's RLE decoder gives colour plane by plane, and is not asked to put pixels together; it
+  has no RLE encoder: its PackBits is called plane by plane.
+- **A mixed queue**: a backlog as in *Forward*, to `storescp --ignore` that takes native transfer syntaxes only; the
+  rate is that of the objects that need no conversion, to the last success among them.
 - **2 GiB object**: the highest RssAnon while it arrives, and while it is sent, over that after a first 32 objects; the
   spool is on the disk. The sink is `storescp --ignore +B`, which does not collect the object in memory.
 - **Idling**: CPU of the router over six seconds, after the associations were opened.
@@ -93,6 +101,35 @@ def forward_rows(figures: Mapping[str, Median]) -> Iterator[Row]:
         ours = _receiver("Store and forward, durable on disk", series, figures[f"{what}: router"])
         alone = figures[f"{what}: receive alone"]
         yield _beside(ours, "receive alone", alone.rate, cpu=alone.receiver_cpu)
+
+
+def conversion_rows(figures: Mapping[str, Median], megabytes: Mapping[str, float]) -> Iterator[Row]:
+    """Of ``conversion.converting``; ``megabytes`` are those of one object of each kind."""
+    for name, figure in figures.items():
+        what, _, contender = name.rpartition(": ")
+        if contender != "router":
+            continue
+        size = next(each for kind, each in megabytes.items() if f" {kind}, " in what)
+        bare = figures[f"{what}: bare"]
+        way, _, words = what.partition(" ")
+        row = _beside(_sender(f"Conversion: {way}", words, figure), "imagecodecs", bare.rate, 0.8, cpu=bare.sender_cpu)
+        yield replace(
+            row,
+            figure=f"{figure.rate * size:,.0f} MB/s",
+            spread=f"{figure.lowest * size:,.0f}–{figure.highest * size:,.0f}",
+            peer_figure=f"{bare.rate * size:,.0f} MB/s",
+        )
+
+
+def mixed_rows(figures: Mapping[str, Median]) -> Iterator[Row]:
+    """Of ``conversion.mixing``."""
+    alone = figures["mixed queue: alone"]
+    ours = _sender(
+        "Conversion: a mixed queue",
+        "CT sent as stored, with a tenth of JPEG 2000 to convert among them",
+        figures["mixed queue: mixed"],
+    )
+    yield _beside(ours, "without that tenth", alone.rate, 0.9, cpu=alone.sender_cpu)
 
 
 def large_rows(grown: Grown) -> Iterator[Row]:

@@ -1,4 +1,4 @@
-"""The router at work: a modality, the router, and four PACS of different kinds, all on loopback.
+"""The router at work: a modality, the router, and PACS of different kinds, all on loopback.
 
 What it says is what happened: by the router's journal and queue, and by what the PACS themselves have.
 """
@@ -20,7 +20,7 @@ from router.demo import configuration
 from router.demo.ledger import Ledger
 from router.demo.live import Live
 from router.demo.modality import Sample, samples, send
-from router.demo.pacs import Pacs, four
+from router.demo.pacs import Pacs, usual
 from router.demo.report import Report, as_json, show
 from router.demo.verdict import judge, judge_intake
 from router.dicom.survey import known_keywords
@@ -41,7 +41,7 @@ def main(*, json: bool, keep: bool = False, pacs: Sequence[Pacs] | None = None) 
     Args:
         json: the report is one JSON object on standard output.
         keep: leave the configuration, the spool, and what the PACS received.
-        pacs: others than the usual four.
+        pacs: others than the usual ones.
 
     Returns:
         The exit code: 0 only if every object that can be delivered was, unchanged.
@@ -50,7 +50,7 @@ def main(*, json: bool, keep: bool = False, pacs: Sequence[Pacs] | None = None) 
     try:
         with _folder(keep=keep) as folder:
             with Live() as live:
-                report = anyio.run(_Demonstration(folder, pacs or four(), live, keep=keep).run)
+                report = anyio.run(_Demonstration(folder, pacs or usual(), live, keep=keep).run)
             if report is not None:
                 code = INCOMPLETE if report.all_problems else 0
                 _tell(report, json=json)
@@ -114,6 +114,7 @@ class _Demonstration:
                 await self._act(found, ledger)
             if ledger.stopping:
                 return None
+            self._live.fallbacks(ledger.fallbacks)
             # In order, as an operator would end it: what is decided is in the queue afterwards.
             signal.raise_signal(signal.SIGTERM)
         entries = await self._entries()

@@ -13,16 +13,8 @@ from pydicom.pixels.decoders.base import get_decoder
 from pydicom.uid import UID
 
 from router.demo.modality import Sample
-from router.demo.pacs import Received
-from router.model.transfer_syntax import (
-    EXPLICIT_VR_LITTLE_ENDIAN,
-    IMPLICIT_VR_LITTLE_ENDIAN,
-    Kind,
-    TransferSyntax,
-    transfer_syntax,
-)
-
-LITTLE_ENDIAN = frozenset({IMPLICIT_VR_LITTLE_ENDIAN, EXPLICIT_VR_LITTLE_ENDIAN})
+from router.demo.pacs import LITTLE_ENDIAN, Received
+from router.model.transfer_syntax import Kind, TransferSyntax, transfer_syntax
 
 
 class Likeness(StrEnum):

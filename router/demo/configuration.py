@@ -34,6 +34,7 @@ DESTINATION = """\
     remote_host: {host}
     remote_port: {port}
     transfer_syntax_strategy: {strategy}
+    propose_stored: {propose_stored}
     max_associations: 1
     back_off: {{initial: 500ms, maximum: 1s}}     # 5s and 60s by default: nobody watches for so long
     retry: {{initial: 500ms, maximum: 1s}}        # 5s and 30m by default
@@ -43,7 +44,14 @@ DESTINATION = """\
 def write(path: Path, port: int, pacs: Sequence[Pacs]) -> None:
     """Write the configuration of a router on ``port`` that brings everything to each of ``pacs``."""
     destinations = (
-        DESTINATION.format(name=each.name, host=HOST, port=each.port, strategy=each.strategy.value) for each in pacs
+        DESTINATION.format(
+            name=each.name,
+            host=HOST,
+            port=each.port,
+            strategy=each.strategy.value,
+            propose_stored=each.propose_stored.value,
+        )
+        for each in pacs
     )
     text = ROUTER_YAML.format(
         host=HOST,

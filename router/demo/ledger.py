@@ -9,6 +9,7 @@ from router.journal import (
     DestinationTrouble,
     Draining,
     Event,
+    Fallback,
     InstanceAccepted,
     InstanceRefused,
     StoreSucceeded,
@@ -32,6 +33,8 @@ class Ledger:
         self.refused: dict[str, InstanceRefused] = {}
         self.delivered: dict[Pair, StoreSucceeded] = {}
         self.troubles: Counter[str] = Counter()
+        self.fallbacks: Counter[tuple[str, str]] = Counter()
+        """How often, for each destination and the strategy that was fallen back to."""
         self.stopping = False
         """The router has begun to end."""
         self._interrupted = interrupted
@@ -52,6 +55,8 @@ class Ledger:
                 self._settle((event.destination, event.instance))
             case StrategiesFailed():
                 self._settle((event.destination, event.instance))
+            case Fallback():
+                self.fallbacks[event.destination, event.strategy] += 1
             case DestinationTrouble():
                 self.troubles[event.destination] += 1
             case Draining():

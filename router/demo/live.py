@@ -1,7 +1,7 @@
 """The live part: bars on a terminal, and a line for whatever an operator would like to know; all on standard error."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from time import monotonic
 from types import TracebackType
 from typing import Self
@@ -32,7 +32,7 @@ class Live:
         self._bar: dict[str, TaskID] = {}
         self._refused: Counter[str] = Counter()
         self._failures: Counter[str] = Counter()
-        self._fallbacks: set[tuple[str, str]] = set()
+        self._fallen_back: set[tuple[str, str]] = set()
 
     def __enter__(self) -> Self:
         self._began = monotonic()
@@ -75,6 +75,12 @@ class Live:
         """One line, with the time since the beginning."""
         self._print(f"{monotonic() - self._began:6.1f} s  {who:<9} {what}")
 
+    def fallbacks(self, counts: Mapping[tuple[str, str], int]) -> None:
+        """What was said once, and happened more often."""
+        for (name, strategy), count in counts.items():
+            if count > 1:
+                self.say(name, f"Using {strategy} fallback: {count} times in all")
+
     def __call__(self, event: Event) -> None:
         """Show what happened."""
         match event:
@@ -92,9 +98,9 @@ class Live:
                 failures = self._failures[name]
                 self.say(name, f"works again, after {event.duration_ms / 1000:.1f} s and {failures} failures in a row")
                 self._stand(name, "")
-            case Fallback(destination=name) if (name, event.strategy) not in self._fallbacks:
-                self._fallbacks.add((name, event.strategy))
-                self.say(name, f"{event.event}, because: {event.error}")
+            case Fallback(destination=name) if (name, event.strategy) not in self._fallen_back:
+                self._fallen_back.add((name, event.strategy))
+                self.say(name, f"{event.event}, because: {event.error.partition('. ')[0]}")
             case _:
                 pass
 

@@ -38,6 +38,8 @@ class Sample:
     """The data set."""
     cut_off: bool
     """The file ends within its last element: nobody should say that it is stored."""
+    plain_image: bool = False
+    """One native frame of such pixels that every lossless compression can take them."""
 
 
 def samples(folder: Path) -> Sequence[Sample]:
@@ -76,12 +78,23 @@ def _sample(path: Path, folder: Path, taken: set[str]) -> Sample | None:
     copy.write_bytes(content)
     identity = Identity(meta.identity.sop_class, uid, meta.identity.transfer_syntax)
     header_size = meta.header_size
-    return Sample(path.name, copy, identity, header_size, content[header_size:], _is_cut_off(dataset))
+    return Sample(
+        path.name, copy, identity, header_size, content[header_size:], _is_cut_off(dataset), _is_plain(dataset)
+    )
 
 
 def _is_cut_off(dataset: Dataset) -> bool:
     last: object = dataset.get_item(max(dataset.keys()))  # as it was read, until somebody asks for its value
     return isinstance(last, RawDataElement) and last.length not in {len(last.value or b""), _UNDEFINED}
+
+
+def _is_plain(dataset: Dataset) -> bool:
+    """One grey frame, in whole bytes, and as many as the description says."""
+    if "PixelData" not in dataset or "NumberOfFrames" in dataset or dataset.file_meta.TransferSyntaxUID.is_encapsulated:
+        return False
+    cells = dataset.get("Rows", 0) * dataset.get("Columns", 0)
+    grey = str(dataset.get("PhotometricInterpretation")).startswith("MONOCHROME") and dataset.BitsAllocated in {8, 16}
+    return grey and 0 <= len(dataset.PixelData) - cells * dataset.BitsAllocated // 8 <= 1  # it may be padded
 
 
 async def send(found: Sequence[Sample], port: int, directory: Path, tell: Callable[[Result], None]) -> None:

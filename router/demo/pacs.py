@@ -13,13 +13,24 @@ from pynetdicom.events import Event
 from pynetdicom.sop_class import Verification  # type: ignore[attr-defined]  # made at import, from a table
 
 from router.dicom.transcode import converts
-from router.model.destination import Strategy
+from router.model.destination import ProposeStored, Strategy
 from router.model.instance import Identity
-from router.model.transfer_syntax import EXPLICIT_VR_LITTLE_ENDIAN, IMPLICIT_VR_LITTLE_ENDIAN, TRANSFER_SYNTAXES
+from router.model.transfer_syntax import (
+    EXPLICIT_VR_LITTLE_ENDIAN,
+    IMPLICIT_VR_LITTLE_ENDIAN,
+    JPEG_2000_LOSSLESS,
+    TRANSFER_SYNTAXES,
+    Kind,
+    transfer_syntax,
+)
 
+LITTLE_ENDIAN = frozenset({IMPLICIT_VR_LITTLE_ENDIAN, EXPLICIT_VR_LITTLE_ENDIAN})
 HOST = "127.0.0.1"
 SUCCESS = 0x0000
 OUT_OF_RESOURCES = 0xA700
+CANNOT_UNDERSTAND = 0xC000
+SERVICE_USER = 0
+"""Source of an A-ABORT (PS3.8 Table 9-26)."""
 IN_A_ROW = 2
 
 
@@ -46,8 +57,8 @@ class Crowded:
         self._turned_away = IN_A_ROW
         self._full_until = 0.0
 
-    def __call__(self) -> int:
-        """The next status."""
+    def __call__(self, _: str) -> int:
+        """The next status, whatever the transfer syntax."""
         now = monotonic()
         if self._taken == self._objects:
             self._taken, self._turned_away, self._full_until = 0, 0, now + self._seconds
@@ -56,6 +67,11 @@ class Crowded:
             return OUT_OF_RESOURCES
         self._taken += 1
         return SUCCESS
+
+
+def _only_implicit(transfer_syntax: str) -> int:
+    """Answers to C-STORE of a PACS that negotiates more than it understands."""
+    return SUCCESS if transfer_syntax == IMPLICIT_VR_LITTLE_ENDIAN else CANNOT_UNDERSTAND
 
 
 class Pacs:
@@ -68,8 +84,10 @@ class Pacs:
         *,
         strategy: Strategy,
         transfer_syntaxes: Sequence[str] = (*TRANSFER_SYNTAXES,),
+        propose_stored: ProposeStored = ProposeStored.AUTO,
+        contexts_per_class: int | None = None,
         opens_after: float = 0.0,
-        answer: Callable[[], int] = lambda: SUCCESS,
+        answer: Callable[[str], int] = lambda _: SUCCESS,
     ) -> None:
         """A PACS that is still down.
 
@@ -78,18 +96,23 @@ class Pacs:
             character: what is special about it, in words that follow its name.
             strategy: what the router is to try first with it.
             transfer_syntaxes: what it accepts, for every Storage SOP class.
+            propose_stored: whether the router is to propose what an object is stored in beside that.
+            contexts_per_class: with more presentation contexts than these for one SOP class, it aborts the association.
             opens_after: seconds from the beginning for which nothing listens on its port.
-            answer: the status of the next C-STORE; what is not answered with 0000H is not kept.
+            answer: the status of the next C-STORE, for the transfer syntax in which it comes; what is not answered with
+                0000H is not kept.
         """
         self.name = name
         self.character = character
         self.strategy = strategy
+        self.propose_stored = propose_stored
         self.opens_after = opens_after
         self.received: dict[str, Received] = {}
         """By SOP Instance UID."""
         self.answers: Counter[int] = Counter()
         """How often each status was answered."""
         self._transfer_syntaxes = transfer_syntaxes
+        self._contexts_per_class = contexts_per_class
         self._answer = answer
         self._called_at: float | None = None
         self._stored_at = 0.0
@@ -104,10 +127,13 @@ class Pacs:
         """Whether an object stored in this transfer syntax can reach it, as it is or converted losslessly."""
         return any(syntax == stored or converts(stored, syntax) for syntax in self._transfer_syntaxes)
 
-    def must_have(self, stored: str) -> bool:
-        """Whether it is beyond doubt that it can: as it is, or by a conversion that touches no value."""
-        pair = {IMPLICIT_VR_LITTLE_ENDIAN, EXPLICIT_VR_LITTLE_ENDIAN}
-        return stored in self._transfer_syntaxes or (stored in pair and bool(pair & {*self._transfer_syntaxes}))
+    def must_have(self, stored: str, *, plain_image: bool) -> bool:
+        """Whether it is beyond doubt that it can: as it is, or by a conversion that nothing can stand in the way of."""
+        taken = {*self._transfer_syntaxes}
+        if stored in taken:
+            return True
+        compresses = plain_image and any(transfer_syntax(each).kind is Kind.LOSSLESS for each in taken)
+        return stored in LITTLE_ENDIAN and (bool(taken & LITTLE_ENDIAN) or compresses)
 
     @property
     def seconds(self) -> float:
@@ -143,19 +169,23 @@ class Pacs:
             self._ae.shutdown()
 
     def _called(self, event: Event) -> None:
-        del event  # that somebody calls is enough
         if self._called_at is None:
             self._called_at = monotonic()
+        request = event.assoc.requestor.primitive
+        assert request is not None
+        per_class = Counter(context.abstract_syntax for context in request.presentation_context_definition_list)
+        if self._contexts_per_class is not None and max(per_class.values()) > self._contexts_per_class:
+            event.assoc.acse.send_abort(SERVICE_USER)
+            event.assoc.kill()  # only when it is sent: abort() would close the connection before
 
     def _store(self, event: Event) -> int:
-        status = self._answer()
+        syntax = str(event.context.transfer_syntax)
+        status = self._answer(syntax)
         self.answers[status] += 1
         if status == SUCCESS:
-            request, context = event.request, event.context
+            request = event.request
             assert isinstance(request, C_STORE)
-            identity = Identity(
-                str(request.AffectedSOPClassUID), str(request.AffectedSOPInstanceUID), str(context.transfer_syntax)
-            )
+            identity = Identity(str(request.AffectedSOPClassUID), str(request.AffectedSOPInstanceUID), syntax)
             if self._keep is not None:
                 path = self._keep / f"{len(self.received) + 1:03}.dcm"
                 path.write_bytes(event.encoded_dataset())
@@ -164,7 +194,7 @@ class Pacs:
         return status
 
 
-def four() -> tuple[Pacs, ...]:
+def usual() -> tuple[Pacs, ...]:
     """The PACS of the demonstration."""
     return (
         Pacs("ARCHIVE", "takes everything, in every transfer syntax", strategy=Strategy.EXTENDED),
@@ -173,6 +203,27 @@ def four() -> tuple[Pacs, ...]:
             "takes nothing but Implicit VR Little Endian",
             strategy=Strategy.CONSERVATIVE,
             transfer_syntaxes=(IMPLICIT_VR_LITTLE_ENDIAN,),
+        ),
+        Pacs(
+            "NERVOUS",
+            "aborts an association that proposes two transfer syntaxes for one SOP class",
+            strategy=Strategy.CONSERVATIVE,
+            transfer_syntaxes=(IMPLICIT_VR_LITTLE_ENDIAN, EXPLICIT_VR_LITTLE_ENDIAN),
+            propose_stored=ProposeStored.NEVER,
+            contexts_per_class=1,
+        ),
+        Pacs(
+            "FICKLE",
+            "accepts Explicit VR Little Endian, and then cannot understand it (C000H); Implicit it can",
+            strategy=Strategy.CONSERVATIVE,
+            transfer_syntaxes=(IMPLICIT_VR_LITTLE_ENDIAN, EXPLICIT_VR_LITTLE_ENDIAN),
+            answer=_only_implicit,
+        ),
+        Pacs(
+            "COMPACT",
+            "takes nothing but JPEG 2000 Lossless: what has no pixels, or has lost some, never",
+            strategy=Strategy.COMPRESSION,
+            transfer_syntaxes=(JPEG_2000_LOSSLESS,),
         ),
         Pacs("LATE", "is down for the first 3 seconds", strategy=Strategy.STANDARD, opens_after=3.0),
         Pacs(

@@ -72,6 +72,7 @@ def _destination(verdict: Verdict) -> dict[str, Any]:
         "converted": verdict.converted,
         "compared": {each.value: count for each, count in verdict.likeness.items()},
         "strategies": dict(verdict.strategies),
+        "fallbacks": dict(verdict.fallbacks),
         "attempts": verdict.attempts,
         "answers": dict(verdict.answers),
         "troubles": verdict.troubles,
@@ -108,9 +109,8 @@ def show(report: Report) -> None:
     for error, names in report.refused.items():
         console.print(f"The router refused {len(names)}, and told the modality: {error}.", style="bold", markup=False)
         console.print(f"  {', '.join(names)}", markup=False)
-    for verdict in report.destinations:
-        for reason in verdict.reasons:
-            _explain(console, verdict.name, reason)
+    for names, reason in _reasons(report.destinations):
+        _explain(console, names, reason)
     console.print()
     if report.all_problems:
         console.print("Not as it should be:", style="bold red")
@@ -169,8 +169,25 @@ def _outcome(verdict: Verdict) -> str:
     return "; ".join(parts)
 
 
-def _explain(console: Console, name: str, reason: Reason) -> None:
+def _reasons(verdicts: Sequence[Verdict]) -> list[tuple[list[str], Reason]]:
+    """Each reason once, with the names of all destinations that it holds for."""
+    found: list[tuple[list[str], Reason]] = []
+    for verdict in verdicts:
+        for reason in verdict.reasons:
+            names = next((names for names, known in found if known == reason), None)
+            if names is None:
+                found.append(([verdict.name], reason))
+            else:
+                names.append(verdict.name)
+    return found
+
+
+def _explain(console: Console, names: Sequence[str], reason: Reason) -> None:
     """Why so many were not delivered."""
+    *others, last = names
+    who = (
+        f"{', '.join(others)} and {last} lack {reason.count} each" if others else f"{last} does not have {reason.count}"
+    )
     match reason.state:
         case State.DEAD:
             now = "They are dead letters: kept, and tried again only if an operator says so."
@@ -180,13 +197,13 @@ def _explain(console: Console, name: str, reason: Reason) -> None:
             now = f"They are kept, and would be tried again at {reason.next_attempt_at:%H:%M:%S} UTC."
         case _:
             now = "They are kept, and would be tried again."
-    console.print(f"{name} does not have {reason.count}: {reason.cause}.", style="bold", markup=False)
+    console.print(f"{who}: {reason.cause}.", style="bold", markup=False)
     stored: Counter[str] = Counter()
     for syntax, count in reason.stored.items():
         stored[syntax.split(" (")[0].split(",")[0]] += count
     console.print("  Stored as " + ", ".join(f"{syntax} ({count})" for syntax, count in stored.most_common()) + ".")
     if not reason.can_have:
-        console.print(f"  {name} takes none of these, and this version cannot convert them to what it takes.")
+        console.print(f"  {last} takes none of these, and no lossless conversion leads to what it takes.")
     console.print(f"  {now}")
     for error, count in [*reason.errors.items()][:ERRORS_SHOWN]:
         console.print(f"  The router says about {count}: {error}", markup=False)

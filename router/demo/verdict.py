@@ -52,6 +52,9 @@ class Verdict:
     likeness: Mapping[Likeness, int]
     """What a comparison with what the modality sent came to."""
     strategies: Mapping[str, int]
+    """With which each object was delivered, and how many."""
+    fallbacks: Mapping[str, int]
+    """How often the router fell back to each strategy."""
     attempts: int
     """C-STOREs, and proposals in vain, that were charged to objects."""
     answers: Mapping[str, int]
@@ -92,7 +95,7 @@ def judge(pacs: Pacs, samples: Sequence[Sample], ledger: Ledger, entries: Sequen
     deliverable = [
         each
         for each in accepted
-        if pacs.must_have(each.identity.transfer_syntax)
+        if pacs.must_have(each.identity.transfer_syntax, plain_image=each.plain_image)
         or (pacs.can_have(each.identity.transfer_syntax) and each.identity.sop_instance not in inconvertible)
     ]
     missing = [each.name for each in deliverable if each.identity.sop_instance not in pacs.received]
@@ -107,6 +110,7 @@ def judge(pacs: Pacs, samples: Sequence[Sample], ledger: Ledger, entries: Sequen
         converted=sum(each.identity.transfer_syntax != received.identity.transfer_syntax for each, received in arrived),
         likeness=Counter(likeness.values()),
         strategies=Counter(event.strategy for event in told.values()),
+        fallbacks={strategy: count for (name, strategy), count in ledger.fallbacks.items() if name == pacs.name},
         attempts=sum(entry.attempts for entry in entries),
         answers={f"{status:04X}H": count for status, count in pacs.answers.items()},
         troubles=ledger.troubles[pacs.name],

@@ -21,6 +21,7 @@ pytestmark = [pytest.mark.endtoend, pytest.mark.timeout(60)]
 HOUSE = Path(__file__).parents[2]
 CUT_OFF = ["MR_truncated.dcm", "rtplan_truncated.dcm"]
 IMPLICIT, EXPLICIT = "1.2.840.10008.1.2", "1.2.840.10008.1.2.1"
+JPEG_2000_LOSSLESS = "1.2.840.10008.1.2.4.90"
 
 UNRELIABLE = """
 import sys
@@ -35,7 +36,7 @@ class Forgetful(Pacs):
         return status
 
 sys.exit(main(json=True, pacs=(
-    Pacs("STUBBORN", "refuses everything for good", strategy=Strategy.EXTENDED, answer=lambda: 0x0122),
+    Pacs("STUBBORN", "refuses everything for good", strategy=Strategy.EXTENDED, answer=lambda _: 0x0122),
     Forgetful("FORGETFUL", "says yes and keeps nothing", strategy=Strategy.EXTENDED),
 )))
 """
@@ -82,20 +83,30 @@ async def test_everything_that_can_be_delivered_is(tmp_path: Path) -> None:
     assert [refused["files"] for refused in ended.report["modality"]["refused"]] == [CUT_OFF]
 
     pacs = {each["name"]: each for each in ended.report["destinations"]}
-    assert list(pacs) == ["ARCHIVE", "LEGACY", "LATE", "BUSY"]
+    assert list(pacs) == ["ARCHIVE", "LEGACY", "NERVOUS", "FICKLE", "COMPACT", "LATE", "BUSY"]
     for name in ("ARCHIVE", "LATE", "BUSY"):
         assert pacs[name]["delivered"] == pacs[name]["deliverable"] == len(whole)
         assert pacs[name]["not_delivered"] == []
     assert pacs["ARCHIVE"]["compared"] == {"the same bytes": len(whole)}
-    legacy = pacs["LEGACY"]
-    assert legacy["delivered"] == legacy["deliverable"] >= stored.count(IMPLICIT) + stored.count(EXPLICIT)
-    assert legacy["compared"]["the same bytes"] == stored.count(IMPLICIT) == legacy["delivered"] - legacy["converted"]
-    assert legacy["compared"]["the same value in every element"] == stored.count(EXPLICIT)
-    assert {reason["cause"] for reason in legacy["not_delivered"]} <= {
-        "no usable presentation context",
-        "cannot be converted",
-    }
-    assert sum(reason["count"] for reason in legacy["not_delivered"]) == len(whole) - legacy["delivered"]
+    for name in ("LEGACY", "NERVOUS", "FICKLE"):
+        each = pacs[name]
+        assert each["delivered"] == each["deliverable"] >= stored.count(IMPLICIT) + stored.count(EXPLICIT)
+        assert each["compared"]["the same bytes"] == stored.count(IMPLICIT) == each["delivered"] - each["converted"]
+        assert each["compared"]["the same value in every element"] == stored.count(EXPLICIT)
+    for name in ("LEGACY", "NERVOUS", "FICKLE", "COMPACT"):
+        each = pacs[name]
+        assert {reason["cause"] for reason in each["not_delivered"]} <= {
+            "no usable presentation context",
+            "cannot be converted",
+        }
+        assert sum(reason["count"] for reason in each["not_delivered"]) == len(whole) - each["delivered"]
+    _fallback_is_at_work(pacs, ended.talk)
+    compact = pacs["COMPACT"]
+    assert compact["delivered"] == compact["deliverable"] > compact["converted"] > 0
+    assert compact["compared"]["the same bytes"] == stored.count(JPEG_2000_LOSSLESS)
+    assert set(compact["strategies"]) == {"compression"}
+    errors = [error for reason in compact["not_delivered"] for error in reason["errors"]]
+    assert "The instance cannot be converted: it has no pixel data that could be compressed" in errors
     assert pacs["LATE"]["troubles"] > 0
     assert pacs["BUSY"]["answers"]["A700H"] > 0
     assert pacs["BUSY"]["attempts"] >= pacs["BUSY"]["answers"]["0000H"] == len(whole)
@@ -107,6 +118,19 @@ async def test_everything_that_can_be_delivered_is(tmp_path: Path) -> None:
     assert folder / "spool" / "queue.db" in left_in(folder / "spool")
     check = [sys.executable, "-m", "router", "check", "--config", str(folder / "router.yaml")]
     assert (await anyio.run_process(check, env=environment(tmp_path), check=False)).returncode == 0
+
+
+def _fallback_is_at_work(pacs: dict[str, Any], talk: str) -> None:
+    """At negotiation and at C-STORE, and each of them is told."""
+    nervous, fickle = pacs["NERVOUS"], pacs["FICKLE"]
+    assert set(nervous["strategies"]) == {"universal"}
+    assert set(nervous["answers"]) == {"0000H"}
+    assert fickle["answers"]["C000H"] > 0
+    assert fickle["strategies"]["universal"] > 0
+    for each in (nervous, fickle):
+        assert each["fallbacks"]["universal"] > 0
+        told = [line for line in talk.splitlines() if each["name"] in line and "Using universal fallback, " in line]
+        assert len(told) == 1
 
 
 async def test_what_was_not_delivered(tmp_path: Path) -> None:
