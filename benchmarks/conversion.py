@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import partial
+from itertools import count
 from pathlib import Path
 
 import imagecodecs
@@ -294,13 +295,17 @@ def _fresh_jpeg_2000(folder: Path, number: int) -> Path:
     return path
 
 
+_numbers = count()
+"""Of senders: the same objects from the same one would be taken for a loop."""
+
+
 def _drain(router: Router, sink: Server, series: Series, plain: int, scratch: Path) -> Turn:
     """As in ``forward``, but to the last success of those that are not converted."""
 
     def turn() -> Sample:
         sink.wait_idle()
         sink.pause()
-        Dcmsend(router.port, series.files, FORWARD, scratch).finish()
+        Dcmsend(router.port, series.files, f"{FORWARD}{next(_numbers)}", scratch).finish()
         router.skip_log()
         cpu = router.cpu()
         began = time.time()

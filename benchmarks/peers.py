@@ -12,7 +12,6 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from itertools import count
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -282,9 +281,6 @@ class Sent:
     """CPU seconds."""
 
 
-_SENDERS = count()
-
-
 class Dcmsend:
     """DCMTK's sender, running.
 
@@ -310,9 +306,6 @@ log4cplus.appender.console.layout.ConversionPattern = %D{%s.%q} %m%n
         self._child = subprocess.Popen(
             [
                 "dcmsend",
-                # Another sender each time: the same objects from the same one would be taken for a loop.
-                "-aet",
-                f"SENDER{next(_SENDERS)}",
                 "--log-config",
                 str(configuration),
                 "-aet",
