@@ -25,7 +25,7 @@ def demo(
     json: AsJson = False,
     keep: Annotated[bool, typer.Option("--keep", help="Leave the spool and what the PACS received.")] = False,
 ) -> None:
-    """See the router at work: a modality, the router and four PACS on this machine."""
+    """See the router at work: a modality, the router and PACS of every temper on this machine."""
     from router import demo
 
     raise typer.Exit(demo.main(json=json, keep=keep))
