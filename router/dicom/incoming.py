@@ -113,7 +113,6 @@ class IncomingAssociation:
             clock: the time of day.
             associations: open ones of this listener by host; this one counts itself in and out.
         """
-        self._transport = transport
         self._listener = listener
         self._receiver = receiver
         self._journal = journal

@@ -13,6 +13,7 @@ from pydicom.charset import STAND_ALONE_ENCODINGS, decode_bytes, python_encoding
 from pydicom.datadict import dictionary_VR, keyword_dict
 
 from router.model.transfer_syntax import TransferSyntax
+from router.model.value_representation import LONG_VRS
 
 Read = Callable[[int, int], bytes]
 """``read(offset, count)``: bytes of the data set; fewer only at its end."""
@@ -30,8 +31,6 @@ _SPECIFIC_CHARACTER_SET = 0x00080005
 
 _ITEM, _ITEM_END, _SEQUENCE_END = 0xFFFEE000, 0xFFFEE00D, 0xFFFEE0DD
 _UNDEFINED = 0xFFFFFFFF
-_LONG = frozenset({b"OB", b"OD", b"OF", b"OL", b"OV", b"OW", b"SQ", b"SV", b"UC", b"UN", b"UR", b"UT", b"UV"})
-"""VRs with a 32-bit length (PS3.5 7.1.2)."""
 _BINARY = {"US": "H", "SS": "h", "UL": "I", "SL": "i", "FL": "f", "FD": "d", "UV": "Q", "SV": "q"}
 
 
@@ -192,7 +191,7 @@ class _Walk:
         if not explicit or group == 0xFFFE:
             return tag, b"", self._length.unpack_from(self._window, at + 4)[0], offset + 8
         vr = self._window[at + 4 : at + 6]
-        if vr not in _LONG:
+        if vr not in LONG_VRS:
             if not (vr.isalpha() and vr.isupper()):
                 raise _UnreadableError("an element has no valid VR")
             return tag, vr, self._short.unpack_from(self._window, at + 6)[0], offset + 8

@@ -2,14 +2,12 @@
 
 from collections.abc import Sequence
 
-from router.model.presentation_context import MAXIMUM_CONTEXTS, ContextResult, PresentationContext
+from router.model.presentation_context import MAXIMUM_CONTEXTS, VERIFICATION, ContextResult, PresentationContext
 from router.protocol import association, dimse, pdu
 from router.protocol.connection import DEFAULT_MAXIMUM_LENGTH, Connection
 from router.protocol.errors import LocalProtocolError
 from router.protocol.events import Event
 from router.protocol.states import Role, Stimulus
-
-_VERIFICATION = "1.2.840.10008.1.1"
 
 
 class Requestor(Connection):
@@ -123,7 +121,7 @@ class Requestor(Connection):
             LocalProtocolError: the context is not an accepted one, or nothing can be sent now.
         """
         self._check_accepted(context_id)
-        return self._command(context_id, dimse.write_echo_request(message_id, _VERIFICATION))
+        return self._command(context_id, dimse.write_echo_request(message_id, VERIFICATION))
 
     def _check_accepted(self, context_id: int) -> None:
         if context_id not in self._contexts:

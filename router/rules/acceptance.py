@@ -12,12 +12,9 @@ from enum import StrEnum
 from fnmatch import fnmatchcase
 from typing import assert_never
 
-from router.model.presentation_context import AnsweredContext, ContextResult, PresentationContext
+from router.model.presentation_context import VERIFICATION, AnsweredContext, ContextResult, PresentationContext
 from router.model.transfer_syntax import Kind, TransferSyntax, transfer_syntax
 from router.rules.network import Network, within
-
-VERIFICATION = "1.2.840.10008.1.1"
-"""Verification SOP Class (PS3.4 annex A)."""
 
 _UID = re.compile(r"[0-9]+(?:\.[0-9]+)*", re.ASCII)
 _UID_LENGTH = 64

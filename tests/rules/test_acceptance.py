@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from router.model.presentation_context import AnsweredContext, ContextResult, PresentationContext
+from router.model.presentation_context import VERIFICATION, AnsweredContext, ContextResult, PresentationContext
 from router.model.transfer_syntax import (
     DEFLATED_EXPLICIT_VR_LITTLE_ENDIAN,
     EXPLICIT_VR_BIG_ENDIAN,
@@ -14,7 +14,6 @@ from router.model.transfer_syntax import (
     IMPLICIT_VR_LITTLE_ENDIAN,
 )
 from router.rules.acceptance import (
-    VERIFICATION,
     Admitted,
     Allowed,
     Listener,

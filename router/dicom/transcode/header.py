@@ -14,6 +14,7 @@ from typing import BinaryIO, NamedTuple, Protocol, Self
 
 from router.dicom.transcode.vr import PIXEL_DATA, Scope
 from router.model.transfer_syntax import transfer_syntax
+from router.model.value_representation import LONG_VRS
 
 CHUNK = 1 << 20
 DEEPEST = 64
@@ -23,7 +24,6 @@ LARGEST_SEQUENCE = 1 << 28
 
 UNDEFINED = 0xFFFFFFFF
 ITEM, ITEM_END, SEQUENCE_END = 0xFFFEE000, 0xFFFEE00D, 0xFFFEE0DD
-_LONG = frozenset({b"OB", b"OD", b"OF", b"OL", b"OV", b"OW", b"SQ", b"SV", b"UC", b"UN", b"UR", b"UT", b"UV"})
 
 
 class ConversionError(Exception):
@@ -89,7 +89,7 @@ class Encoding:
         tag = group << 16 | element
         if not self.explicit or group == 0xFFFE:
             return Header(tag, b"", struct.unpack_from(f"{order}I", start, 4)[0])
-        if vr in _LONG:
+        if vr in LONG_VRS:
             return Header(tag, vr, struct.unpack(f"{order}I", exactly(source, 4))[0])
         if not (vr.isalpha() and vr.isupper()):
             raise ConversionError("an element has no valid VR")
@@ -101,8 +101,8 @@ class Encoding:
         group, element = tag >> 16, tag & 0xFFFF
         if not self.explicit or group == 0xFFFE:
             target.write(struct.pack(f"{order}HHI", group, element, length))
-        elif vr in _LONG or length > 0xFFFF:
-            target.write(struct.pack(f"{order}HH2sHI", group, element, vr if vr in _LONG else b"UN", 0, length))
+        elif vr in LONG_VRS or length > 0xFFFF:
+            target.write(struct.pack(f"{order}HH2sHI", group, element, vr if vr in LONG_VRS else b"UN", 0, length))
         else:
             target.write(struct.pack(f"{order}HH2sH", group, element, vr, length))
 
