@@ -2,8 +2,9 @@
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from enum import StrEnum
+from enum import IntEnum, StrEnum
 
+from router.model.destination import AssociationPer, Strategy
 from router.model.instance import Envelope, Identity
 from router.model.outcome import Cause
 
@@ -42,6 +43,33 @@ TRANSITIONS: dict[State, frozenset[State]] = {
 """From where to where; anything else is an error and changes nothing. A delivered instance may be resent."""
 
 
+class Priority(IntEnum):
+    """How urgent a delivery is. Each has its share of a destination, so that none starves another."""
+
+    URGENT = 0
+    NORMAL = 1
+    BULK = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """On which terms an instance is owed: what its route and its destination say."""
+
+    priority: Priority = Priority.NORMAL
+    wait_for_quiet: timedelta | None = None
+    """It is due when nothing more of its study has arrived for so long."""
+    once_within: timedelta | None = None
+    """It is dropped if the same bytes under the same SOP Instance UID were accepted for the destination so lately."""
+    quota: int | None = None
+    """Bytes that may wait for the destination."""
+    best_effort: bool = False
+    """Over its quota the destination gives up what waits longest; otherwise there is only a warning."""
+    first_of: tuple[str, ...] = ()
+    """The destinations that it may be owed to in turn, by preference, the one of its order among them."""
+    failover_after: timedelta | None = None
+    """When what waits for a destination in trouble moves on to another of ``first_of``; None: never."""
+
+
 @dataclass(frozen=True, slots=True)
 class Order:
     """What ``admit`` decided: the instance is owed to ``destination``, or kept for an operator with a cause."""
@@ -51,6 +79,29 @@ class Order:
     state: State = State.QUEUED
     cause: Cause | None = None
     error: str = ""
+    terms: Terms = Terms()
+
+
+@dataclass(frozen=True, slots=True)
+class GivenUp:
+    """What a ``best_effort`` destination over its quota gave up: dead letters without a claim on their payloads."""
+
+    destination: str
+    deliveries: int
+    size: int
+
+
+@dataclass(frozen=True, slots=True)
+class Accepted:
+    """What was committed for an instance."""
+
+    orders: tuple[Order, ...]
+    """As ordered, but for duplicates: those became dropped, with the cause."""
+    given_up: tuple[GivenUp, ...] = ()
+    over_quota: tuple[str, ...] = ()
+    """Destinations without ``best_effort`` that wait with more than their quota now."""
+    changed_content: bool = False
+    """An instance with the same SOP Instance UID and other bytes is in the spool: both are kept and sent."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +119,10 @@ class Delivery:
     header_size: int
     digest: str
     study: str
+    series: str
+    priority: Priority
+    strategy: Strategy | None
+    """An operator's choice for this delivery, in place of the destination's."""
     attempts: int
     """Attempts that were charged to this delivery so far."""
     tries: int
@@ -76,6 +131,21 @@ class Delivery:
     """The last attempt ended without an answer: the peer may have the instance (a duplicate answer means delivered)."""
     worked: timedelta
     """How long the destination has worked while this delivery waited: what ``give_up_after`` counts."""
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What one claim may take of what is due."""
+
+    limit: int
+    first: Priority = Priority.URGENT
+    """Whose turn it is; the others fill what it leaves, the more urgent first."""
+    newest: bool = False
+    """Begin with what came last, not with what has been due longest."""
+    per: AssociationPer = AssociationPer.ANY
+    """Only one study or series at once, and none that is in flight for another claim of the destination."""
+    only: str | None = None
+    """Of this study or series, which an open association is for."""
 
 
 @dataclass(frozen=True, slots=True)

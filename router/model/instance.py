@@ -50,6 +50,12 @@ class Arrival:
     """xxh3-128 of the data set's bytes, in hexadecimal."""
     study: str
     """Study Instance UID, empty when the object has none or could not be read."""
+    series: str
+    """Series Instance UID, as ``study``."""
+    accession_number: str
+    """For operators who look for a study; never in a log line."""
+    patient_id: str
+    """As ``accession_number``."""
     attributes: Attributes
     remark: str = ""
     """What was odd about it, in our own words; empty for nothing."""

@@ -5,7 +5,7 @@ Closed by default: who is not in ``allow`` is refused. Whoever is refused is tol
 """
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from enum import StrEnum
@@ -13,8 +13,10 @@ from fnmatch import fnmatchcase
 from typing import assert_never
 
 from router.model.presentation_context import VERIFICATION, AnsweredContext, ContextResult, PresentationContext
+from router.model.tls import TlsServer
 from router.model.transfer_syntax import Kind, TransferSyntax, transfer_syntax
 from router.rules.network import Network, within
+from router.rules.user_identity import Users
 
 _UID = re.compile(r"[0-9]+(?:\.[0-9]+)*", re.ASCII)
 _UID_LENGTH = 64
@@ -64,6 +66,9 @@ class Allowed:
     """Of the calling AE, with ``*`` and ``?`` as wildcards; None: any."""
     hosts: tuple[Network, ...] = ()
     """Empty: any."""
+    certificate: str | None = None
+    """A name that the peer's certificate has to carry: a DNS name among its subject alternative names, or its common
+    name. None: whichever, or none."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,6 +88,10 @@ class Listener:
     unknown_sop_classes: UnknownSOPClasses = UnknownSOPClasses.ACCEPT
     truncated: Truncated = Truncated.REFUSE
     deadlines: ReceiveDeadlines = field(default_factory=ReceiveDeadlines)
+    tls: TlsServer | None = None
+    """None: in the clear."""
+    users: Users | None = None
+    """Whom an association may name; None: that is not looked at."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,8 +109,20 @@ class Rejection:
     sentence: str
 
 
+def may_connect(host: str, listener: Listener) -> bool:
+    """Whether anybody at the address ``host`` may associate at all, under whatever AE title."""
+    return listener.allow_any or any(_includes(allowed, host) for allowed in listener.allow)
+
+
 def admit_association(
-    *, calling: str, called: str, host: str, listener: Listener, associations: int, associations_of_host: int
+    *,
+    calling: str,
+    called: str,
+    host: str,
+    listener: Listener,
+    associations: int,
+    associations_of_host: int,
+    certificate_names: Collection[str] = (),
 ) -> Admitted | Rejection:
     """Whether ``calling`` at the address ``host`` may associate with ``called``.
 
@@ -112,17 +133,14 @@ def admit_association(
         listener: whose port was called.
         associations: how many this listener has already, without this one.
         associations_of_host: how many of them are from the same address.
+        certificate_names: what the peer's certificate, verified, calls it; empty without one.
     """
     # Leading and trailing spaces are not significant (PS3.8 Table 9-11).
     calling, called = calling.strip(" "), called.strip(" ")
     if listener.ae_titles is not None and called not in listener.ae_titles:
         return Rejection(1, 1, 7, f"called AE title {called!r} is not one of ours")
-    if not listener.allow_any:
-        allowances = [allowed for allowed in listener.allow if _names(allowed, calling)]
-        if not allowances:
-            return Rejection(1, 1, 3, f"calling AE title {calling!r} is not in `allow`")
-        if not any(not allowed.hosts or within(host, allowed.hosts) for allowed in allowances):
-            return Rejection(1, 1, 3, f"calling AE title {calling!r} is not allowed from {host}")
+    if not listener.allow_any and (unknown := _unknown(calling, host, listener, certificate_names)):
+        return Rejection(1, 1, 3, f"calling AE title {calling!r} {unknown}")
     if associations >= listener.max_associations:
         return Rejection(2, 3, 2, f"{associations} associations are open, the limit of this listener")
     if associations_of_host >= listener.max_associations_per_host:
@@ -130,9 +148,33 @@ def admit_association(
     return Admitted()
 
 
-def _names(allowed: Allowed, calling: str) -> bool:
+def _unknown(calling: str, host: str, listener: Listener, certificate_names: Collection[str]) -> str:
+    """Why no row of ``allow`` lets a sender in; empty: one does."""
+    rows = [allowed for allowed in listener.allow if names(allowed, calling)]
+    if not rows:
+        return "is not in `allow`"
+    rows = [allowed for allowed in rows if _includes(allowed, host)]
+    if not rows:
+        return f"is not allowed from {host}"
+    if not any(_vouches(certificate_names, allowed) for allowed in rows):
+        return f"is not allowed from {host} with {'this' if certificate_names else 'no'} certificate"
+    return ""
+
+
+def names(allowed: Allowed, calling: str) -> bool:
+    """Whether an entry of ``allow`` is about this calling AE title."""
     # fnmatch knows character classes too; an AE title may hold a bracket.
     return allowed.ae_title is None or fnmatchcase(calling, allowed.ae_title.replace("[", "[[]"))
+
+
+def _includes(allowed: Allowed, host: str) -> bool:
+    return not allowed.hosts or within(host, allowed.hosts)
+
+
+def _vouches(certificate_names: Collection[str], allowed: Allowed) -> bool:
+    # DNS names have no case.
+    known = {name.casefold() for name in certificate_names}
+    return allowed.certificate is None or allowed.certificate.casefold() in known
 
 
 def answer_contexts(

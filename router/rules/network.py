@@ -30,3 +30,9 @@ def same_host(one: str, other: str) -> bool:
     """Whether two hosts, each an address or a name, are the same as far as their text tells."""
     parsed = address(one)
     return one.casefold() == other.casefold() if parsed is None else parsed == address(other)
+
+
+def is_loopback(host: str) -> bool:
+    """Whether only this machine reaches the address ``host``; of names, only ``localhost`` says so."""
+    parsed = address(host)
+    return host.casefold() == "localhost" if parsed is None else parsed.is_loopback

@@ -8,7 +8,6 @@ from router.model.presentation_context import MAXIMUM_CONTEXTS, ContextResult, P
 from router.model.transfer_syntax import (
     DEFLATED_EXPLICIT_VR_LITTLE_ENDIAN,
     EXPLICIT_VR_BIG_ENDIAN,
-    IMPLICIT_VR_LITTLE_ENDIAN,
 )
 from router.rules.negotiation import FALLBACK_CHAIN, LITTLE_ENDIAN, LOSSLESS, STRATEGIES, Pair, strategy_for
 
@@ -45,6 +44,9 @@ COMMON_TRANSFER_SYNTAXES = (
     "1.2.840.10008.1.2.4.102",  # MPEG-4 AVC/H.264 High Profile / Level 4.1
 )
 """All that the strategies up to ``compression`` propose, and what is common beyond."""
+
+CLASSES_AT_ONCE = 4
+"""SOP classes that wait together in most departments: images, and what is about them. For more there is fallback."""
 
 MOST_ASSOCIATIONS = 50
 """A peer that takes few contexts at once is not called without end: what is asked last stays unknown."""
@@ -114,9 +116,6 @@ def recommend(answers: Mapping[Pair, ContextResult], unanswered: Iterable[Pair],
     accepted = {syntax for (_, syntax), result in answers.items() if result is ContextResult.ACCEPTANCE}
     if not accepted:
         return Recommendation(None, _why_nothing(answers))
-    if appetite.limited and IMPLICIT_VR_LITTLE_ENDIAN in accepted:
-        sentence = f"the peer took {appetite.took} at once and refused {appetite.refused} presentation contexts"
-        return Recommendation(Strategy.UNIVERSAL, f"{sentence}; 'universal' proposes the fewest")
     disliked = {syntax for _, syntax in unanswered}
     suitable = strategy_for(accepted)
     for strategy in FALLBACK_CHAIN[FALLBACK_CHAIN.index(suitable) :]:
@@ -124,7 +123,28 @@ def recommend(answers: Mapping[Pair, ContextResult], unanswered: Iterable[Pair],
         if reached and not disliked & set(STRATEGIES[strategy]):
             suitable = strategy
             break
+    if appetite.limited and _contexts(suitable) > appetite.took:
+        return _fitting(suitable, accepted, appetite)
     return Recommendation(suitable, _why(suitable, accepted))
+
+
+def _contexts(strategy: Strategy) -> int:
+    """How many it proposes for instances of ``CLASSES_AT_ONCE`` SOP classes, the one for Verification too."""
+    # `extended` proposes an instance as it is stored, and as what it can be converted to.
+    syntaxes = min(len(STRATEGIES[strategy]), len(STRATEGIES[Strategy.COMPRESSION]) + 1)
+    return CLASSES_AT_ONCE * syntaxes + 1
+
+
+def _fitting(suitable: Strategy, accepted: set[str], appetite: Appetite) -> Recommendation:
+    """The richest strategy that reaches something with as many contexts as the peer takes; if none does, the least."""
+    told = f"the peer took {appetite.took} at once and refused {appetite.refused} presentation contexts"
+    lesser = FALLBACK_CHAIN[FALLBACK_CHAIN.index(suitable) :]
+    reaching = [strategy for strategy in lesser if accepted & set(STRATEGIES[strategy])]
+    fitting = [strategy for strategy in reaching if _contexts(strategy) <= appetite.took]
+    if not fitting:
+        return Recommendation(reaching[-1], f"{told}; of what it accepts '{reaching[-1]}' proposes the fewest")
+    few = f"'{fitting[0]}' needs {_contexts(fitting[0])} for {CLASSES_AT_ONCE} SOP classes"
+    return Recommendation(fitting[0], f"{told}; {few}")
 
 
 def _why(strategy: Strategy, accepted: set[str]) -> str:

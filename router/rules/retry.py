@@ -1,12 +1,12 @@
 """What an answer means, whose fault a failure was, and how a delivery goes on (design: outcomes)."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import assert_never
 
 from router.model.delivery import Delivery, Settlement, Standing, State
-from router.model.destination import BackOff, Destination
+from router.model.destination import BackOff, Destination, Ruling, StatusRule
 from router.model.outcome import Answered, Cause, Deferred, Failed, Outcome, Refused, Scope, Stored
 
 Chance = Callable[[], float]
@@ -71,15 +71,47 @@ STATUS_TABLE = (
 """C-STORE status → outcome (PS3.4 Table B.2-1, PS3.7 Annex C, and what is seen in the field)."""
 
 
-def outcome_of_answer(answer: Answered, *, uncertain: bool, duplicate_is_delivered: bool) -> Outcome:
+def outcome_of_answer(
+    answer: Answered, *, uncertain: bool, duplicate_is_delivered: bool, rules: Sequence[StatusRule] = ()
+) -> Outcome:
     """What a C-STORE-RSP means for the instance.
 
     Args:
         answer: the peer's.
         uncertain: an earlier attempt ended without an answer, so the peer may have the instance.
         duplicate_is_delivered: the destination's configuration for status 0111H.
+        rules: what the destination's configuration says of statuses.
     """
-    status = answer.status
+    usual = _usual_outcome(answer.status, uncertain=uncertain, duplicate_is_delivered=duplicate_is_delivered)
+    for rule in rules:
+        if rule.first <= answer.status <= rule.last:
+            return _ruled(rule.then, answer.status, usual)
+    return usual
+
+
+def _ruled(ruling: Ruling, status: int, usual: Outcome) -> Outcome:
+    """What a configuration makes of a status; cause and sentence stay those of the table."""
+    cause, error = (
+        (Cause.REFUSED, f"The peer answered {status:04X}H, which `statuses` calls a failure")
+        if isinstance(usual, Stored)
+        else (usual.cause, usual.error)
+    )
+    match ruling:
+        case Ruling.STORED:
+            return Stored(status)
+        case Ruling.DEFER:
+            return Deferred(Scope.UNDECIDED, cause, error, status)
+        case Ruling.REFUSE:
+            return Refused(cause, error, status, tries=len(TRIES))
+        case Ruling.NEXT_STRATEGY:
+            return Refused(cause, error, status, tries=len(TRIES), next_strategy=True)
+        case Ruling.BURY:
+            return Refused(cause, error, status)
+        case _:
+            assert_never(ruling)
+
+
+def _usual_outcome(status: int, *, uncertain: bool, duplicate_is_delivered: bool) -> Outcome:
     if status in STANDARD_WARNINGS:
         return Stored(status)
     if status == DUPLICATE_SOP_INSTANCE:
@@ -99,6 +131,8 @@ REFUSALS: Mapping[Cause, tuple[int, bool]] = {
     # Answered for a context, not for the instance: an administrator may enable the class meanwhile.
     Cause.SOP_CLASS_NOT_SUPPORTED: (len(TRIES), False),
     Cause.CANNOT_CONVERT: (0, True),
+    # The worker died of it, as far as can be told: the machine may have been short of memory or of time.
+    Cause.CONVERSION_DIED: (len(TRIES), True),
     Cause.PAYLOAD_DAMAGED: (0, False),
     Cause.PAYLOAD_MISSING: (0, False),
 }
@@ -107,8 +141,27 @@ REFUSALS: Mapping[Cause, tuple[int, bool]] = {
 DURING_STORE = frozenset({Cause.STORE_ABORTED, Cause.CONNECTION_LOST, Cause.RESPONSE_TIMEOUT, Cause.PROTOCOL_ERROR})
 """Whose fault it was, the next instance shows."""
 
-SHOWN_BY_C_STORE = DURING_STORE | {Cause.OUT_OF_RESOURCES, Cause.NOT_AUTHORISED, Cause.ASSOCIATION_ABORTED}
+SCOPES: Mapping[Cause, Scope] = {
+    **dict.fromkeys(DURING_STORE, Scope.UNDECIDED),
+    # Neither the peer nor the instance did anything wrong: it waits for this machine.
+    Cause.LOCAL_TROUBLE: Scope.INSTANCE,
+}
+"""How far other failures reach, if not to the whole destination."""
+
+SHOWN_BY_C_STORE = DURING_STORE | {
+    Cause.OUT_OF_RESOURCES,
+    Cause.NOT_AUTHORISED,
+    Cause.CANNOT_UNDERSTAND,
+    Cause.SOP_CLASS_NOT_SUPPORTED,
+    Cause.REFUSED,
+    Cause.UNKNOWN_STATUS,
+    Cause.ASSOCIATION_ABORTED,
+}
 """Troubles of a destination that only another C-STORE shows to be over: a C-ECHO succeeds meanwhile."""
+
+
+HELD = frozenset({Cause.AE_TITLE_UNKNOWN, Cause.TLS_VERIFICATION})
+"""Troubles of a destination that end when somebody changes a configuration, or a certificate."""
 
 
 def outcome_of_failure(failure: Failed) -> Outcome:
@@ -116,8 +169,8 @@ def outcome_of_failure(failure: Failed) -> Outcome:
     if failure.cause in REFUSALS:
         tries, next_strategy = REFUSALS[failure.cause]
         return Refused(failure.cause, failure.error, tries=tries, next_strategy=next_strategy)
-    scope = Scope.UNDECIDED if failure.cause in DURING_STORE else Scope.DESTINATION
-    return Deferred(scope, failure.cause, failure.error, hold=failure.cause is Cause.AE_TITLE_UNKNOWN)
+    scope = SCOPES.get(failure.cause, Scope.DESTINATION)
+    return Deferred(scope, failure.cause, failure.error, hold=failure.cause in HELD)
 
 
 def waiting_time(initial: timedelta, maximum: timedelta, failures: int, chance: Chance) -> timedelta:

@@ -21,6 +21,7 @@ from router.rules.acceptance import (
     Rejection,
     admit_association,
     answer_contexts,
+    may_connect,
 )
 
 pytestmark = pytest.mark.unit
@@ -101,6 +102,58 @@ def test_who_is_not(calling: str, host: str, sentence: str) -> None:
     answer = admit(calling, host)
     assert codes(answer) == (1, 1, 3)
     assert answer == Rejection(1, 1, 3, sentence)
+
+
+CERTIFIED = Listener(
+    allow=(
+        Allowed("CT1", (NETWORK,), "ct1.hospital.test"),
+        Allowed("MR1", certificate="mr1.hospital.test"),
+        Allowed(certificate="Gateway"),
+        Allowed("US*"),
+    )
+)
+
+
+@pytest.mark.parametrize(
+    ("calling", "host", "names", "why"),
+    [
+        ("CT1", "10.1.2.3", ["ct1.hospital.test"], None),
+        ("CT1", "10.1.2.3", ["CT 1", "CT1.Hospital.Test"], None),
+        ("CT1", "10.1.2.3", ["gateway"], None),
+        ("MR1", "192.0.2.1", ["mr1.hospital.test"], None),
+        ("US1", "192.0.2.1", [], None),
+        ("US1", "192.0.2.1", ["anything"], None),
+        ("CT1", "10.1.2.3", ["mr1.hospital.test"], "is not allowed from 10.1.2.3 with this certificate"),
+        ("CT1", "10.1.2.3", [], "is not allowed from 10.1.2.3 with no certificate"),
+        ("CT1", "192.0.2.1", ["ct1.hospital.test"], "is not allowed from 192.0.2.1 with this certificate"),
+        ("XA1", "192.0.2.1", [], "is not allowed from 192.0.2.1 with no certificate"),
+    ],
+)
+def test_title_bound_to_a_certificate(calling: str, host: str, names: list[str], why: str | None) -> None:
+    """A row with a certificate lets in who shows it; DNS names have no case."""
+    answer = admit_association(
+        calling=calling,
+        called="ROUTER",
+        host=host,
+        listener=CERTIFIED,
+        associations=0,
+        associations_of_host=0,
+        certificate_names=names,
+    )
+    expected = Admitted() if why is None else Rejection(1, 1, 3, f"calling AE title {calling!r} {why}")
+    assert answer == expected
+
+
+def test_who_may_connect_at_all() -> None:
+    """Any row that admits the address is enough; what its AE title is shows later."""
+    assert may_connect("10.1.2.3", LISTENER)
+    assert may_connect("203.0.113.1", LISTENER)
+    networks = Listener(allow=(Allowed("CT1", (NETWORK,)), Allowed(hosts=(ip_network("192.0.2.7"),))))
+    assert may_connect("::ffff:10.1.2.3", networks)
+    assert may_connect("192.0.2.7", networks)
+    assert not may_connect("192.0.2.8", networks)
+    assert not may_connect("10.1.2.3", Listener())
+    assert may_connect("192.0.2.8", Listener(allow_any=True))
 
 
 def test_closed_by_default() -> None:

@@ -91,13 +91,35 @@ def test_the_least_strategy_that_proposes_all_that_is_accepted(
     assert recommend(answers(*accepted), (), Appetite()).strategy is strategy
 
 
-def test_a_peer_that_takes_few_contexts_is_for_universal() -> None:
-    """Unless that is what it does not accept."""
-    few = Appetite(8, 9)
-    found = recommend(answers(IMPLICIT_VR_LITTLE_ENDIAN, RLE_LOSSLESS), (), few)
-    assert found.strategy is Strategy.UNIVERSAL
-    assert "took 8 at once and refused 9" in found.words
-    assert recommend(answers(EXPLICIT_VR_LITTLE_ENDIAN), (), few).strategy is Strategy.CONSERVATIVE
+@pytest.mark.parametrize(
+    ("takes", "accepted", "strategy"),
+    [
+        (100, COMMON_TRANSFER_SYNTAXES, Strategy.EXTENDED),
+        (33, COMMON_TRANSFER_SYNTAXES, Strategy.COMPRESSION),
+        (32, COMMON_TRANSFER_SYNTAXES, Strategy.STANDARD),
+        (9, [IMPLICIT_VR_LITTLE_ENDIAN, EXPLICIT_VR_LITTLE_ENDIAN], Strategy.CONSERVATIVE),
+        (8, [IMPLICIT_VR_LITTLE_ENDIAN, RLE_LOSSLESS], Strategy.UNIVERSAL),
+        (2, [IMPLICIT_VR_LITTLE_ENDIAN, RLE_LOSSLESS], Strategy.UNIVERSAL),
+        (2, [EXPLICIT_VR_LITTLE_ENDIAN], Strategy.CONSERVATIVE),
+        (2, [RLE_LOSSLESS], Strategy.COMPRESSION),
+    ],
+)
+def test_a_peer_that_takes_few_contexts_gets_the_richest_strategy_that_fits(
+    takes: int, accepted: Iterable[str], strategy: Strategy
+) -> None:
+    """A limit that nobody comes near changes nothing; where none fits, what reaches anything with the fewest."""
+    found = recommend(answers(*accepted), (), Appetite(takes, takes + 1))
+    assert found.strategy is strategy
+
+
+def test_why_a_lesser_strategy_is_recommended() -> None:
+    """The numbers that were found, and what the strategy needs."""
+    words = recommend(answers(*COMMON_TRANSFER_SYNTAXES), (), Appetite(10, 11)).words
+    assert words == (
+        "the peer took 10 at once and refused 11 presentation contexts; 'conservative' needs 9 for 4 SOP classes"
+    )
+    words = recommend(answers(RLE_LOSSLESS), (), Appetite(2, 3)).words
+    assert words.endswith("; of what it accepts 'compression' proposes the fewest")
 
 
 def test_what_makes_the_peer_end_the_association_is_not_proposed() -> None:

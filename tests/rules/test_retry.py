@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from router.model.delivery import Delivery, Settlement, Standing, State
-from router.model.destination import BackOff, Destination, Retry
+from router.model.delivery import Delivery, Priority, Settlement, Standing, State
+from router.model.destination import BackOff, Destination, Retry, Ruling, StatusRule
 from router.model.instance import Envelope, Identity
 from router.model.outcome import Answered, Cause, Deferred, Failed, Outcome, Refused, Scope, Stored
 from router.rules.retry import (
@@ -36,6 +36,9 @@ DELIVERY = Delivery(
     header_size=0,
     digest="",
     study="",
+    series="",
+    priority=Priority.NORMAL,
+    strategy=None,
     attempts=0,
     tries=0,
     uncertain=False,
@@ -112,11 +115,15 @@ def test_every_failure(cause: Cause) -> None:
             assert outcome == Refused(cause, "why", tries=3)
         case Cause.CANNOT_CONVERT:
             assert outcome == Refused(cause, "why", next_strategy=True)
+        case Cause.CONVERSION_DIED:
+            assert outcome == Refused(cause, "why", tries=3, next_strategy=True)
         case Cause.PAYLOAD_DAMAGED | Cause.PAYLOAD_MISSING:
             assert outcome == Refused(cause, "why")
+        case Cause.LOCAL_TROUBLE:
+            assert outcome == Deferred(Scope.INSTANCE, cause, "why")
         case Cause.STORE_ABORTED | Cause.CONNECTION_LOST | Cause.RESPONSE_TIMEOUT | Cause.PROTOCOL_ERROR:
             assert outcome == Deferred(Scope.UNDECIDED, cause, "why")
-        case Cause.AE_TITLE_UNKNOWN:
+        case Cause.AE_TITLE_UNKNOWN | Cause.TLS_VERIFICATION:
             assert outcome == Deferred(Scope.DESTINATION, cause, "why", hold=True)
         case _:
             assert outcome == Deferred(Scope.DESTINATION, cause, "why")
@@ -245,3 +252,40 @@ def test_held_is_probed_slowly() -> None:
     standing = trouble(Standing(failures=9, since=NOW), outcome, BackOff(), now=NOW, chance=lambda: 0.0)
     assert standing == Standing(10, NOW + PROBE_HELD_EVERY, True, Cause.AE_TITLE_UNKNOWN, "why", NOW)
     assert timedelta(minutes=5) == PROBE_HELD_EVERY
+
+
+@pytest.mark.parametrize(
+    ("status", "then", "expected"),
+    [
+        (0xC123, Ruling.STORED, Stored(0xC123)),
+        (
+            0xC123,
+            Ruling.DEFER,
+            Deferred(Scope.UNDECIDED, Cause.CANNOT_UNDERSTAND, "The peer cannot understand the object (C123H)", 0xC123),
+        ),
+        (
+            0xA700,
+            Ruling.REFUSE,
+            Refused(Cause.OUT_OF_RESOURCES, "The peer is out of resources (A700H)", 0xA700, tries=3),
+        ),
+        (
+            0xA700,
+            Ruling.NEXT_STRATEGY,
+            Refused(
+                Cause.OUT_OF_RESOURCES, "The peer is out of resources (A700H)", 0xA700, tries=3, next_strategy=True
+            ),
+        ),
+        (0xA700, Ruling.BURY, Refused(Cause.OUT_OF_RESOURCES, "The peer is out of resources (A700H)", 0xA700)),
+        (
+            0xB000,
+            Ruling.BURY,
+            Refused(Cause.REFUSED, "The peer answered B000H, which `statuses` calls a failure", 0xB000),
+        ),
+    ],
+)
+def test_a_configuration_knows_its_pacs(status: int, then: Ruling, expected: Outcome) -> None:
+    """What `statuses` says of a status stands before the table; cause and sentence stay those of the table."""
+    rules = [StatusRule(0x0001, 0x0002, Ruling.STORED), StatusRule(status - 1, status + 1, then)]
+    assert outcome_of_answer(Answered(status), uncertain=False, duplicate_is_delivered=False, rules=rules) == expected
+    other = outcome_of_answer(Answered(0x0117), uncertain=False, duplicate_is_delivered=False, rules=rules)
+    assert isinstance(other, Refused)

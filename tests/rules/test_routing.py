@@ -1,32 +1,25 @@
 """Which destinations an instance must reach, why, and what the queue is told."""
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from ipaddress import ip_network
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from router.model.delivery import Order, State
-from router.model.destination import Destination
+from router.model.delivery import Order, Priority, State, Terms
+from router.model.destination import Destination, Duplicates
 from router.model.instance import Envelope, Identity
 from router.model.outcome import Cause
+from router.rules.conditions import AllOf, AnyOf, Between, Condition, Like, Matches, Not, PeerWithin, Subject
 from router.rules.routing import (
     LOOP_LIMIT,
     NOT_AUTHORISED,
-    AllOf,
-    AnyOf,
-    Between,
-    Condition,
     Decision,
-    Like,
-    Matches,
-    Not,
-    PeerWithin,
     Refusal,
     Route,
     Routes,
-    Subject,
+    Target,
     Unrouted,
     everything_to,
     orders,
@@ -51,9 +44,14 @@ SUBJECT = Subject(ENVELOPE, IDENTITY, ATTRIBUTES)
 ALWAYS = AllOf(())
 
 
+def to(*names: str) -> tuple[Target, ...]:
+    """Targets of one destination each."""
+    return tuple(Target((name,)) for name in names)
+
+
 def holds(condition: Condition, subject: Subject = SUBJECT) -> bool:
     """Whether a route with this condition alone matches."""
-    return bool(route(subject, [Route("only", condition, ("PACS",))]).destinations)
+    return bool(route(subject, [Route("only", condition, to("PACS"))]).targets)
 
 
 def like(subject: str, *patterns: str) -> Matches:
@@ -159,23 +157,23 @@ def test_matching_routes_add_their_destinations_in_order_once() -> None:
     """Every route that matches adds its destinations; none is named twice."""
     routes = Routes(
         (
-            Route("ct", like("Modality", "CT"), ("B", "A")),
-            Route("mr", like("Modality", "MR"), ("C",)),
-            Route("all", ALWAYS, ("A", "D")),
+            Route("ct", like("Modality", "CT"), to("B", "A")),
+            Route("mr", like("Modality", "MR"), to("C")),
+            Route("all", ALWAYS, to("A", "D")),
         )
     )
-    assert route(SUBJECT, routes).destinations == ("B", "A", "D")
+    assert route(SUBJECT, routes).targets == dict.fromkeys(to("B", "A", "D"), Priority.NORMAL)
 
 
 def test_stop_ends_the_search_only_when_it_matches() -> None:
     """`stop` of a route that matches ends the search, and the routes behind say so."""
     routes = [
-        Route("mr", like("Modality", "MR"), ("A",), stop=True),
-        Route("ct", like("Modality", "CT"), ("B",), stop=True),
-        Route("all", ALWAYS, ("C",)),
+        Route("mr", like("Modality", "MR"), to("A"), stop=True),
+        Route("ct", like("Modality", "CT"), to("B"), stop=True),
+        Route("all", ALWAYS, to("C")),
     ]
     decision = route(SUBJECT, routes)
-    assert decision.destinations == ("B",)
+    assert decision.targets == dict.fromkeys(to("B"), Priority.NORMAL)
     assert [finding.matched for finding in decision.findings] == [False, True, False]
     assert decision.findings[2].words == "not asked: route 'ct' ended the search"
 
@@ -212,7 +210,7 @@ def test_stop_ends_the_search_only_when_it_matches() -> None:
 )
 def test_finding_says_which_condition_decided(condition: Condition, words: str, detail: str) -> None:
     """The words name the conditions that decided; the detail also shows what was wanted and found."""
-    (finding,) = route(SUBJECT, [Route("r", condition, ("A",))]).findings
+    (finding,) = route(SUBJECT, [Route("r", condition, to("A"))]).findings
     assert (finding.route, finding.words, finding.detail) == ("r", words, detail)
 
 
@@ -224,7 +222,7 @@ def test_words_hold_no_values() -> None:
         AnyOf((like("PatientID", "X"),)),
     ]
     for condition in conditions:
-        (finding,) = route(SUBJECT, [Route("r", condition, ("A",))]).findings
+        (finding,) = route(SUBJECT, [Route("r", condition, to("A"))]).findings
         assert "SECRET" not in finding.words
         assert "SECRET-4711" in finding.detail
 
@@ -232,7 +230,7 @@ def test_words_hold_no_values() -> None:
 def test_finding_shows_a_few_of_many_values() -> None:
     """A peer may send thousands of values; an explanation stays short."""
     subject = Subject(ENVELOPE, IDENTITY, {"ImageType": ("X",) * 64_000})
-    (finding,) = route(subject, [Route("r", like("ImageType", "Y"), ("A",))]).findings
+    (finding,) = route(subject, [Route("r", like("ImageType", "Y"), to("A"))]).findings
     assert len(finding.detail) < 100
     assert finding.detail.endswith("…")
 
@@ -242,9 +240,9 @@ def test_keywords_are_what_has_to_be_read() -> None:
     routes = Routes(
         (
             Route(
-                "a", AllOf((like("Modality", "CT"), like("calling_ae_title", "X"), like("SOPClassUID", "1"))), ("A",)
+                "a", AllOf((like("Modality", "CT"), like("calling_ae_title", "X"), like("SOPClassUID", "1"))), to("A")
             ),
-            Route("b", Not(AnyOf((like("StudyDate", "1"), PeerWithin(()), like("called_ae_title", "X")))), ("A",)),
+            Route("b", Not(AnyOf((like("StudyDate", "1"), PeerWithin(()), like("called_ae_title", "X")))), to("A")),
         )
     )
     assert routes.keywords == {"Modality", "StudyDate"}
@@ -253,7 +251,7 @@ def test_keywords_are_what_has_to_be_read() -> None:
 
 def test_everything_goes_to_the_only_destination() -> None:
     """A configuration without routes and with one destination sends everything there."""
-    assert route(SUBJECT, everything_to("PACS")).destinations == ("PACS",)
+    assert route(SUBJECT, everything_to("PACS")).targets == dict.fromkeys(to("PACS"), Priority.NORMAL)
 
 
 PACS = Destination("PACS", "PACS_SCP", "192.0.2.10", 104)
@@ -270,7 +268,7 @@ def ordered(
 ) -> tuple[Order, ...] | Refusal:
     """The orders for a decision that names these destinations."""
     return orders(
-        Decision(names),
+        Decision(dict.fromkeys(to(*names), Priority.NORMAL)),
         destinations={destination.name: destination for destination in destinations},
         unrouted=unrouted,
         envelope=envelope,
@@ -289,6 +287,88 @@ def test_each_destination_is_owed_the_instance() -> None:
     """One order per destination, in the decision's order."""
     other = Destination("OTHER", "OTHER", "192.0.2.11", 104)
     assert ordered("OTHER", "PACS", destinations=(PACS, other)) == (Order("OTHER"), Order("PACS"))
+
+
+def test_routes_agree_on_the_most_urgent_priority() -> None:
+    """A destination that several routes name is owed the instance once, as urgently as the most urgent of them says."""
+    routes = [
+        Route("research", ALWAYS, to("A", "B"), priority=Priority.BULK),
+        Route("stroke", ALWAYS, to("B"), priority=Priority.URGENT),
+        Route("rest", ALWAYS, to("B", "A")),
+    ]
+    decision = route(SUBJECT, routes)
+    assert decision.targets == dict(zip(to("A", "B"), (Priority.NORMAL, Priority.URGENT), strict=True))
+
+
+BACKUP = Destination("BACKUP", "BACKUP", "192.0.2.12", 104)
+EITHER = Target(("PACS", "BACKUP"), timedelta(minutes=10))
+
+
+def owed_to(
+    *targets: Target, in_trouble: frozenset[str] = frozenset(), chosen: dict[tuple[str, ...], str] | None = None
+) -> list[Order]:
+    """The orders for targets, all urgent but the first."""
+    priorities = [Priority.NORMAL, *[Priority.URGENT] * len(targets)]
+    found = orders(
+        Decision(dict(zip(targets, priorities, strict=False))),
+        destinations={each.name: each for each in (PACS, BACKUP)},
+        unrouted=Unrouted.HOLD,
+        envelope=ENVELOPE,
+        chosen=chosen or {},
+        in_trouble=in_trouble,
+    )
+    assert not isinstance(found, Refusal)
+    return list(found)
+
+
+@pytest.mark.parametrize(
+    ("in_trouble", "chosen", "expected"),
+    [
+        ([], None, "PACS"),
+        (["PACS"], None, "BACKUP"),
+        (["PACS", "BACKUP"], None, "PACS"),
+        ([], "BACKUP", "BACKUP"),
+        (["BACKUP"], "BACKUP", "BACKUP"),
+    ],
+)
+def test_first_that_works(in_trouble: list[str], chosen: str | None, expected: str) -> None:
+    """Of several destinations the first that works is owed the instance, but a study stays together."""
+    before = {} if chosen is None else {EITHER.first_of: chosen}
+    (order,) = owed_to(EITHER, in_trouble=frozenset(in_trouble), chosen=before)
+    assert order == Order(expected, terms=Terms(first_of=EITHER.first_of, failover_after=timedelta(minutes=10)))
+
+
+def test_a_destination_is_owed_an_instance_once() -> None:
+    """A target of several that chooses what another target names anyway adds nothing but its urgency."""
+    assert [(order.destination, order.terms.priority) for order in owed_to(EITHER, *to("PACS"))] == [
+        ("PACS", Priority.URGENT)
+    ]
+    (order,) = owed_to(*to("PACS"), Target(("PACS",), timedelta(minutes=1)))
+    assert order.terms.priority is Priority.URGENT
+
+
+def test_terms_are_those_of_route_and_destination() -> None:
+    """What a destination asks for stands in every order for it, with the route's priority."""
+    picky = Destination(
+        "PACS",
+        "PACS_SCP",
+        "192.0.2.10",
+        104,
+        wait_for_quiet=timedelta(seconds=60),
+        duplicates=Duplicates.ONCE,
+        duplicate_window=timedelta(hours=2),
+        quota=1000,
+        best_effort=True,
+    )
+    found = orders(
+        Decision({Target(("PACS",)): Priority.BULK}),
+        destinations={"PACS": picky},
+        unrouted=Unrouted.HOLD,
+        envelope=ENVELOPE,
+    )
+    assert not isinstance(found, Refusal)
+    (order,) = found
+    assert order.terms == Terms(Priority.BULK, timedelta(seconds=60), timedelta(hours=2), quota=1000, best_effort=True)
 
 
 def test_unrouted() -> None:
