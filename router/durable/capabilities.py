@@ -17,12 +17,13 @@ class SqliteCapabilities:
         self._database = database
 
     async def learned(self, destination: str, since: datetime) -> Mapping[tuple[str, str], Capability]:
-        """What was learned since then: what is older has expired."""
+        """What was learned since then: what is older has expired, and is deleted."""
         wanted = {"destination": destination, "since": micros(since)}
 
         def learned(connection: sqlite3.Connection) -> Mapping[tuple[str, str], Capability]:
+            connection.execute(_SQL["expire"], wanted)
             return {
-                (row["sop_class"], row["transfer_syntax"]): _capability(row)
+                (row["sop_class"], row["transfer_syntax"]): capability(row)
                 for row in connection.execute(_SQL["learned"], wanted)
             }
 
@@ -53,5 +54,6 @@ class SqliteCapabilities:
         await self._database.submit(identify)
 
 
-def _capability(row: sqlite3.Row) -> Capability:
+def capability(row: sqlite3.Row) -> Capability:
+    """The capability in a row of the table."""
     return Capability(Seen(row["accepted"]), instant(row["learned_at"]))

@@ -5,8 +5,10 @@ writer; ``synchronous`` is FULL for batches that promise something and NORMAL fo
 those durable too, as it flushes the same log); checkpoints are our own, after the waiters were answered.
 """
 
+import json
 import sqlite3
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from importlib import resources
@@ -20,8 +22,11 @@ from router.durable.queue import QueueError
 
 T = TypeVar("T")
 
+Value = str | int | None
+"""What a statement is given."""
+
 APPLICATION = 0x44434D52
-"""SQLite's ``application_id``: «DCMR»."""
+"""The queue's ``application_id`` for SQLite: «DCMR»."""
 MIGRATIONS = ("schema.sql",)
 """The N-th script leads from version N to N + 1."""
 _PRAGMAS = (
@@ -35,8 +40,49 @@ _PRAGMAS = (
 CHECKPOINT_AFTER = 1000
 """Changed rows after which the log is copied into the database file."""
 
+_DAMAGE = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
+"""Primary result codes that speak of the file, not of the disk or of a statement."""
+_COMPANIONS = ("", "-wal", "-shm")
+
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
+
+
+class DamagedError(QueueError):
+    """The file is no database any more: set it aside and begin a new one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """What a file is for."""
+
+    name: str
+    """In sentences."""
+    application: int
+    """SQLite's ``application_id``."""
+    migrations: tuple[str, ...]
+    """The N-th script leads from version N to N + 1."""
+    checked: bool
+    """Whether every page is looked at when it is opened: about two seconds for a GB."""
+    remedy: str
+    """What to do when it cannot be opened."""
+    settings: tuple[str, ...] = ()
+    """Further pragmas, for a new file."""
+
+
+QUEUE = Kind(
+    "queue", APPLICATION, MIGRATIONS, checked=True, remedy="the payloads in the spool are adopted into a new one"
+)
+
+
+class Witness(Protocol):
+    """Who has to know what every batch changes."""
+
+    def committing(self, connection: sqlite3.Connection) -> None:
+        """The operations of a batch are executed, its COMMIT comes next; called where the batch runs."""
+
+    def committed(self) -> None:
+        """It is committed; called in the event loop, before the next batch."""
 
 
 class Runner(Protocol):
@@ -67,6 +113,20 @@ def micros_or_none(instant: datetime | None) -> int | None:
     return None if instant is None else micros(instant)
 
 
+NOT_YET = micros(datetime.max.replace(tzinfo=UTC))
+"""When a delivery is due whose study still has to become quiet: the table ``quiet`` says until when it waits."""
+
+
+def duration_or_none(duration: timedelta | None) -> int | None:
+    """Microseconds, or None for None."""
+    return None if duration is None else duration // _MICROSECOND
+
+
+def json_list(names: Sequence[str]) -> str:
+    """The names as SQLite's JSON functions read them."""
+    return json.dumps(list(names))
+
+
 def instant(value: int) -> datetime:
     """The inverse of ``micros``."""
     return _EPOCH + value * _MICROSECOND
@@ -87,11 +147,16 @@ Prepare = Callable[[Iterable[PurePath]], Mapping[PurePath, OSError]]
 """What has to be done on the disk with all paths of a batch before its transaction; returns the paths that failed."""
 
 
+Check = Callable[[sqlite3.Connection], None]
+"""Raises ``QueueError`` when an operation must not begin, given what is committed."""
+
+
 @dataclass(slots=True, eq=False)
 class _Operation:
     work: Callable[[sqlite3.Connection], None]
     full: bool
     first: tuple[Prepare, PurePath] | None
+    check: Check | None = None
     error: QueueError | None = field(default_factory=lambda: QueueError("the queue ended before it could commit"))
     """None once the operation is committed."""
     done: Event = field(default_factory=Event)
@@ -100,15 +165,21 @@ class _Operation:
 class Database:
     """The writer's connection and its group committer."""
 
-    def __init__(self, path: Path, runner: Runner) -> None:
+    def __init__(self, path: Path, runner: Runner, kind: Kind = QUEUE, *, witness: "Witness | None" = None) -> None:
         self._path = path
         self._runner = runner
+        self._kind = kind
+        self._witness = witness
         self._connection: sqlite3.Connection | None = None
         self._waiting: list[_Operation] = []
         self._submitted = Event()
         self._ended = False
         self._checkpointed = 0
         self._doubtful = False
+        self.damage = ""
+        """What showed that the file is damaged; empty while nothing does."""
+        self.created = False
+        """Whether there was no file when it was opened."""
         self._full: bool | None = None
         """What ``synchronous`` was set to last."""
 
@@ -116,28 +187,42 @@ class Database:
         """Open or create the file, bring its schema to our version, and execute the first statements.
 
         Raises:
-            QueueError: it is not ours, from a newer version, or damaged.
+            DamagedError: the file is no database, or one of its pages is damaged.
+            QueueError: it is not ours, from a newer version, or the disk fails.
         """
+        name = self._kind.name
         try:
             connection = sqlite3.connect(self._path, timeout=5, isolation_level=None, check_same_thread=False)
             connection.row_factory = sqlite3.Row
             try:
                 self._check(connection)
-                for pragma in _PRAGMAS:
-                    connection.execute(f"PRAGMA {pragma}")
-                _migrate(connection)
+                for pragma in (*self._kind.settings, *_PRAGMAS):
+                    connection.execute(f"PRAGMA {pragma}").fetchall()
+                self._migrate(connection)
                 first(connection)
             except BaseException:
                 connection.close()
                 raise
         except sqlite3.Error as error:
+            if is_damage(error):
+                raise DamagedError(f"the {name} {self._path} is damaged: {error}") from error
             raise QueueError(
-                f"the queue {self._path} cannot be opened: {error}. If the disk is sound, move the file aside: "
-                "the payloads in the spool are adopted into a new one"
+                f"the {name} {self._path} cannot be opened: {error}. If the disk is sound, move the file aside: "
+                f"{self._kind.remedy}"
             ) from error
         self._connection = connection
         self._full = None
+        self.damage = ""
         self._ended = False
+
+    def set_aside(self, now: datetime) -> Path:
+        """Give a damaged file another name, for whoever wants to look at it. Returns that name."""
+        aside = self._path.with_name(f"{self._path.name}.damaged-{now.astimezone(UTC):%Y%m%dT%H%M%SZ}")
+        # The database first: a log without its database is removed by SQLite, the reverse would be an older state.
+        for companion in _COMPANIONS:
+            with suppress(FileNotFoundError):
+                self._path.with_name(self._path.name + companion).replace(f"{aside}{companion}")
+        return aside
 
     def close(self, last: Callable[[sqlite3.Connection], object]) -> None:
         """Execute the last statements, copy the log into the database file and close; ``run`` must have ended.
@@ -148,20 +233,27 @@ class Database:
         connection, self._connection = self._connection, None
         if connection is not None:
             try:
-                last(connection)
-                self._checkpoint(connection, "TRUNCATE")
+                if not self.damage:
+                    last(connection)
+                    self._checkpoint(connection, "TRUNCATE")
             except sqlite3.Error as error:
-                raise QueueError(f"the queue {self._path} was not closed well: {error}") from error
+                self._note_damage(error)
+                raise QueueError(f"the {self._kind.name} {self._path} was not closed well: {error}") from error
             finally:
                 connection.close()
 
     async def run(self, *, task_status: TaskStatus[None] = TASK_STATUS_IGNORED) -> None:
-        """Commit what is submitted, until cancelled; what was submitted by then is still committed."""
+        """Commit what is submitted, until cancelled; what was submitted by then is still committed.
+
+        Raises:
+            DamagedError: the file is damaged; nothing can be done with it any more.
+        """
         task_status.started()
         try:
-            while True:
+            while not self.damage:
                 await self._submitted.wait()
                 await self._batch()
+            raise DamagedError(self.damage)
         finally:
             while self._waiting:
                 await self._batch()
@@ -172,6 +264,7 @@ class Database:
         work: Callable[[sqlite3.Connection], T],
         *,
         full: bool = False,
+        check: Check | None = None,
         first: tuple[Prepare, PurePath] | None = None,
     ) -> T:
         """The result of ``work``, once it is committed; a caller that is cancelled still waits for it.
@@ -179,15 +272,16 @@ class Database:
         Args:
             work: executes statements; what it changes is undone when it raises.
             full: whether the commit must be on stable storage, with everything before it.
+            check: what has to be seen before ``first`` is done.
             first: what has to be done before the transaction, and with which payload; once for all of a batch.
 
         Raises:
             QueueError: nothing was changed.
         """
         if self._ended:
-            raise QueueError("the queue has ended: the daemon is stopping")
+            raise QueueError(f"the {self._kind.name} has ended: the daemon is stopping")
         results: list[T] = []
-        operation = _Operation(lambda connection: results.append(work(connection)), full, first)
+        operation = _Operation(lambda connection: results.append(work(connection)), full, first, check)
         self._waiting.append(operation)
         self._submitted.set()
         with CancelScope(shield=True):
@@ -196,46 +290,75 @@ class Database:
             raise operation.error
         return results[0]
 
+    def execute(self, work: Callable[[sqlite3.Connection], T], *, full: bool = False) -> T:
+        """As ``submit``, here and now, for who does without ``run``: the callers take turns by themselves.
+
+        Raises:
+            QueueError: nothing was changed.
+        """
+        results: list[T] = []
+        operation = _Operation(lambda connection: results.append(work(connection)), full, None)
+        self._commit([operation])
+        if operation.error is not None:
+            raise operation.error
+        self._checkpoint_if_due()
+        return results[0]
+
+    def shrink(self, *, pages: int) -> None:
+        """Give up to so many free pages of a file with ``auto_vacuum=INCREMENTAL`` back to the disk.
+
+        Raises:
+            QueueError: the disk failed.
+        """
+        try:
+            # As a script: what is executed alone ends after the first page.
+            self._opened().executescript(f"PRAGMA incremental_vacuum({pages})")
+        except sqlite3.Error as error:
+            self._note_damage(error)
+            self._doubtful = True
+            raise QueueError(f"the {self._kind.name} {self._path} cannot be made smaller: {error}") from error
+
     async def _batch(self) -> None:
         batch, self._waiting = self._waiting, []
         self._submitted = Event()
         try:
             with CancelScope(shield=True):
                 await self._runner(lambda: self._commit(batch))
+            if self._witness is not None and any(operation.error is None for operation in batch):
+                self._witness.committed()
         finally:
             for operation in batch:
                 operation.done.set()
-        connection = self._opened()
-        if connection.total_changes - self._checkpointed >= CHECKPOINT_AFTER:
+        if self._checkpoint_is_due():
             with CancelScope(shield=True):
-                await self._runner(lambda: self._checkpoint(connection, "PASSIVE"))
+                await self._runner(self._checkpoint_if_due)
 
     def _commit(self, batch: Sequence[_Operation]) -> None:
         """One transaction; each operation's ``error`` says how it went."""
         connection = self._opened()
         if self._doubtful and not self._checkpoint(connection, "TRUNCATE"):
-            return _fail(batch, "its last write failed and the disk has not recovered")
-        sound = _prepare(batch)
+            return self._fail(batch, "its last write failed and the disk has not recovered")
+        sound = self._prepare([operation for operation in batch if self._begins(connection, operation)])
         executed: list[_Operation] = []
         try:
             self._synchronise(connection, full=any(each.full for each in sound))
             connection.execute("BEGIN IMMEDIATE")
             for operation in sound:
                 connection.execute("SAVEPOINT operation")
-                try:
-                    operation.work(connection)
-                except (sqlite3.Error, ValueError, ArithmeticError) as error:  # also a value that SQLite cannot hold
-                    operation.error = QueueError(f"the queue could not do this: {error}")
-                    connection.execute("ROLLBACK TO operation")
-                else:
+                if self._succeeds(connection, operation, operation.work):
                     executed.append(operation)
+                else:
+                    connection.execute("ROLLBACK TO operation")
                 connection.execute("RELEASE operation")
+            if self._witness is not None:
+                self._witness.committing(connection)
             connection.execute("COMMIT")
         except sqlite3.Error as error:
+            self._note_damage(error)
             if connection.in_transaction:
                 connection.execute("ROLLBACK")
             self._doubtful = True
-            return _fail(sound, str(error))
+            return self._fail(sound, str(error))
         for operation in executed:
             operation.error = None
         return None
@@ -244,6 +367,17 @@ class Database:
         if full is not self._full:
             connection.execute(f"PRAGMA synchronous={'FULL' if full else 'NORMAL'}")
             self._full = full
+
+    def _note_damage(self, error: Exception) -> None:
+        if is_damage(error):
+            self.damage = f"the {self._kind.name} {self._path} is damaged: {error}"
+
+    def _checkpoint_is_due(self) -> bool:
+        return self._opened().total_changes - self._checkpointed >= CHECKPOINT_AFTER
+
+    def _checkpoint_if_due(self) -> None:
+        if self._checkpoint_is_due():
+            self._checkpoint(self._opened(), "PASSIVE")
 
     def _checkpoint(self, connection: sqlite3.Connection, mode: str) -> bool:
         """Whether the log was copied into the database file.
@@ -254,7 +388,8 @@ class Database:
         """
         try:
             busy = connection.execute(f"PRAGMA wal_checkpoint({mode})").fetchone()[0]
-        except sqlite3.Error:
+        except sqlite3.Error as error:
+            self._note_damage(error)
             self._doubtful = True
             return False
         self._checkpointed = connection.total_changes
@@ -264,53 +399,77 @@ class Database:
 
     def _opened(self) -> sqlite3.Connection:
         if self._connection is None:
-            raise QueueError(f"the queue {self._path} is not open")
+            raise QueueError(f"the {self._kind.name} {self._path} is not open")
         return self._connection
 
+    def _begins(self, connection: sqlite3.Connection, operation: _Operation) -> bool:
+        return operation.check is None or self._succeeds(connection, operation, operation.check)
+
+    def _succeeds(self, connection: sqlite3.Connection, operation: _Operation, work: Check) -> bool:
+        """Whether ``work`` ended well; otherwise the operation's ``error`` says why not."""
+        try:
+            work(connection)
+        except QueueError as error:
+            operation.error = error
+        except (sqlite3.Error, ValueError, ArithmeticError) as error:  # also a value that SQLite cannot hold
+            self._note_damage(error)
+            operation.error = QueueError(f"the {self._kind.name} could not do this: {error}")
+        else:
+            return True
+        return False
+
+    def _prepare(self, batch: Sequence[_Operation]) -> Sequence[_Operation]:
+        """Do what has to be done before the transaction, once for all; returns the operations that may go on."""
+        sound: list[_Operation] = []
+        concerned: dict[Prepare, list[tuple[_Operation, PurePath]]] = {}
+        for operation in batch:
+            if operation.first is None:
+                sound.append(operation)
+            else:
+                prepare, path = operation.first
+                concerned.setdefault(prepare, []).append((operation, path))
+        for prepare, operations in concerned.items():
+            failed = prepare([path for _, path in operations])
+            for operation, path in operations:
+                if path in failed:
+                    self._fail([operation], f"{failed[path].strerror}: {path}")
+                else:
+                    sound.append(operation)
+        return sound
+
+    def _fail(self, batch: Iterable[_Operation], why: str) -> None:
+        sentence = f"the {self._kind.name} could not commit: {why}. Nothing was promised; see to the disk"
+        for operation in batch:
+            operation.error = QueueError(sentence)
+
     def _check(self, connection: sqlite3.Connection) -> None:
+        kind = self._kind
         application = _pragma(connection, "application_id")
         version = _pragma(connection, "user_version")
         tables = connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()[0]
-        if application != APPLICATION and (application or version or tables):
-            raise QueueError(f"{self._path} is not a queue of dicom-router: name another spool directory")
-        if version > len(MIGRATIONS):
+        if application != kind.application and (application or version or tables):
+            raise QueueError(f"{self._path} is not a {kind.name} of dicom-router: name another spool directory")
+        if version > len(kind.migrations):
             raise QueueError(
-                f"the queue {self._path} was written by a newer dicom-router (schema {version}, this one knows "
-                f"{len(MIGRATIONS)}): install that version or a later one"
+                f"the {kind.name} {self._path} was written by a newer dicom-router (schema {version}, this one knows "
+                f"{len(kind.migrations)}): install that version or a later one"
+            )
+        self.created = not version
+        if kind.checked and (found := connection.execute("PRAGMA quick_check(1)").fetchone()[0]) != "ok":
+            raise DamagedError(f"the {kind.name} {self._path} is damaged: {found}")
+
+    def _migrate(self, connection: sqlite3.Connection) -> None:
+        kind = self._kind
+        for version in range(_pragma(connection, "user_version"), len(kind.migrations)):
+            connection.executescript(
+                f"BEGIN IMMEDIATE;\n{_script(kind.migrations[version])}\n"
+                f"PRAGMA application_id = {kind.application};\nPRAGMA user_version = {version + 1};\nCOMMIT;"
             )
 
 
-def _migrate(connection: sqlite3.Connection) -> None:
-    for version in range(_pragma(connection, "user_version"), len(MIGRATIONS)):
-        connection.executescript(
-            f"BEGIN IMMEDIATE;\n{_script(MIGRATIONS[version])}\nPRAGMA application_id = {APPLICATION};\n"
-            f"PRAGMA user_version = {version + 1};\nCOMMIT;"
-        )
-
-
-def _prepare(batch: Sequence[_Operation]) -> Sequence[_Operation]:
-    """Do what has to be done before the transaction, once for all; returns the operations that may go on."""
-    sound: list[_Operation] = []
-    concerned: dict[Prepare, list[tuple[_Operation, PurePath]]] = {}
-    for operation in batch:
-        if operation.first is None:
-            sound.append(operation)
-        else:
-            prepare, path = operation.first
-            concerned.setdefault(prepare, []).append((operation, path))
-    for prepare, operations in concerned.items():
-        failed = prepare([path for _, path in operations])
-        for operation, path in operations:
-            if path in failed:
-                _fail([operation], f"{failed[path].strerror}: {path}")
-            else:
-                sound.append(operation)
-    return sound
-
-
-def _fail(batch: Iterable[_Operation], why: str) -> None:
-    for operation in batch:
-        operation.error = QueueError(f"the queue could not commit: {why}. Nothing was promised; see to the disk")
+def is_damage(error: Exception) -> bool:
+    """Whether an error of SQLite says that the file is no database, or not any more."""
+    return getattr(error, "sqlite_errorcode", 0) & 0xFF in _DAMAGE
 
 
 def _pragma(connection: sqlite3.Connection, name: str) -> int:

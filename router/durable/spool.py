@@ -2,6 +2,9 @@
 
 A payload lies at ``objects/<writer>/<hour>/<ULID>.dcm``, all names our own; while it arrives it ends in ``.part``.
 A writer sweeps and adopts only its own folder. Everything here blocks: call it in a worker thread.
+
+Beside them lies a ballast: room that is given up when others have filled the disk, because on a full one nothing could
+be settled, and so nothing removed.
 """
 
 import errno
@@ -23,6 +26,9 @@ from router.model.ulid import ALPHABET, LENGTH, ulid
 
 DIGEST_LENGTH = 32
 """Bytes of the digest's slot in the head: xxh3-128 in hexadecimal."""
+
+BALLAST, BALLAST_PART = 16 << 20, 16
+"""Bytes of the ballast, but at most one part in so many of the disk: more than the queue's log grows to."""
 
 _BUFFERS = os.sysconf("SC_IOV_MAX")
 _WRITER = re.compile(r"[0-9A-Za-z_-]+", re.ASCII)
@@ -49,6 +55,7 @@ class Spool:
         self._lock: int | None = None
         self._durable: set[PurePath] = set()
         self._folders = Lock()
+        self._ballast = Lock()
 
     def open(self) -> None:
         """Make the folders and take the lock.
@@ -183,9 +190,26 @@ class Spool:
                     yield folder / name
 
     def free(self) -> tuple[int, int]:
-        """Bytes that are free for us and bytes in total of the spool's file system."""
-        status = os.statvfs(self.directory)
-        return status.f_bavail * status.f_frsize, status.f_blocks * status.f_frsize
+        """Bytes that are free for payloads, and bytes in total, of the spool's file system.
+
+        The room of the ballast is no payload's: while that is given up, less is free than the system says, even less
+        than nothing.
+        """
+        with self._ballast:
+            status = os.statvfs(self.directory)
+            free, total = status.f_bavail * status.f_frsize, status.f_blocks * status.f_frsize
+            wanted = min(BALLAST, total // BALLAST_PART)
+            ballast = self.directory / "ballast"
+            there = ballast.exists() and ballast.stat().st_size >= wanted
+            # Neither taking nor giving it brings us to where the other is due.
+            if not there and free > 3 * wanted:
+                there = _reserved(ballast, wanted)
+                free -= wanted if there else 0
+            elif there and free < wanted:
+                ballast.unlink()
+                there = False
+                free += wanted
+            return free if there else free - wanted, total
 
     def absolute(self, path: PurePath) -> Path:
         """Where a payload lies; ``OSError`` (EINVAL) for a path that is not of the layout."""
@@ -307,6 +331,18 @@ class Part:
 
 def _hour(now: datetime) -> str:
     return now.astimezone(UTC).strftime("%Y%m%d%H")
+
+
+def _reserved(path: Path, size: int) -> bool:
+    """Whether a file could be made that takes so much room."""
+    try:
+        with path.open("wb") as file:
+            os.posix_fallocate(file.fileno(), 0, size)
+    except OSError:
+        with suppress(OSError):
+            path.unlink()
+        return False
+    return True
 
 
 def _arriving(final: Path) -> Path:

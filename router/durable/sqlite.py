@@ -1,25 +1,27 @@
 """The queue on SQLite: each operation is a few statements of ``queue.sql``, committed by ``database``.
 
-Wake-ups are not lost: ``claim`` and ``next_due`` note in their caller's context when they looked at a destination, and
-``changed`` returns at once when something was queued for it since. Without such a note it waits for what is queued
-after it was called. It may return although another forwarder was quicker: claim, and wait again.
+``claim`` and ``next_due`` look at a destination, ``changed`` waits for what was queued since: see ``changes``.
 """
 
+import json
 import sqlite3
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextvars import ContextVar
 from datetime import datetime, timedelta
-from itertools import count
 from pathlib import Path, PurePosixPath
-from types import MappingProxyType
 
-from anyio import TASK_STATUS_IGNORED, Event
+from anyio import TASK_STATUS_IGNORED
 from anyio.abc import TaskStatus
 
+from router.durable import admission, selection
 from router.durable.capabilities import SqliteCapabilities
+from router.durable.changes import Changes
 from router.durable.database import (
+    NOT_YET,
+    DamagedError,
     Database,
     Runner,
+    Value,
     in_thread,
     inline,
     instant_or_none,
@@ -28,13 +30,30 @@ from router.durable.database import (
     statements,
 )
 from router.durable.desk import SqliteDesk, envelope, identity, standing
+from router.durable.history import History
+from router.durable.notes import Notes
 from router.durable.queue import QueueError, Removable
 from router.durable.spool import Spool
-from router.model.delivery import SETTLED, TRANSITIONS, Claim, Delivery, Order, Settlement, Standing, State
+from router.model.delivery import (
+    SETTLED,
+    TRANSITIONS,
+    Accepted,
+    Claim,
+    Delivery,
+    Order,
+    Priority,
+    Settlement,
+    Standing,
+    State,
+    Wanted,
+)
+from router.model.destination import Strategy
 from router.model.instance import Arrival
 from router.model.outcome import Cause
 
 __all__ = ["SqliteDesk", "SqliteQueue", "in_thread", "inline"]
+
+Values = Mapping[str, Value]
 
 _SQL = statements("queue.sql")
 _NOT_CONFIGURED = {
@@ -45,8 +64,8 @@ _MISSING = {
     "cause": Cause.PAYLOAD_MISSING,
     "error": "the payload is missing or damaged: have it sent again, and see to the disk",
 }
-
-Value = str | int | None
+_HELD = {"cause": Cause.OPERATOR, "error": "an operator keeps it back: it is sent when an operator resumes it"}
+_DROPPED = {"cause": Cause.OPERATOR, "error": "an operator dropped it"}
 
 
 class SqliteQueue:
@@ -56,59 +75,114 @@ class SqliteQueue:
     ``QueueError`` has changed nothing. After an error of the disk it is tried again with the next operation.
     """
 
-    def __init__(self, path: Path, spool: Spool, *, clock: Callable[[], datetime], runner: Runner = in_thread) -> None:
+    def __init__(
+        self,
+        path: Path,
+        spool: Spool,
+        history: History,
+        *,
+        clock: Callable[[], datetime],
+        runner: Runner = in_thread,
+    ) -> None:
+        self.damage = ""
+        """What was wrong with the file when it was opened, so that a new one was begun; empty for nothing."""
         self._spool = spool
         self._clock = clock
         self._runner = runner
-        self._database = Database(path, runner)
+        self._notes = Notes(history, clock)
+        self._database = Database(path, runner, witness=self._notes)
         self.capabilities = SqliteCapabilities(self._database)
         """What destinations were seen to accept: committed by the same writer."""
-        self._changes = _Changes()
+        self._changes = Changes()
 
     def open(self) -> None:
         """Open or create the file; the working clocks go on from where they were stored.
 
+        A damaged one is set aside for a new one, into which the payloads are adopted: see ``damage``.
+
         Raises:
-            QueueError: it is not ours, from a newer version, or damaged.
+            QueueError: it is not ours, from a newer version, or the disk fails.
         """
         now = {"now": micros(self._clock())}
-        self._database.open(lambda connection: connection.execute(_SQL["start_clocks"], now))
+
+        def first(connection: sqlite3.Connection) -> None:
+            connection.execute(_SQL["start_clocks"], now)
+            self._notes.begin(connection)
+
+        try:
+            self._database.open(first)
+        except DamagedError as error:
+            self.damage = f"{error}. It was moved to {self._database.set_aside(self._clock())}, and a new one begins"
+            self._database.open(first)
+
+    def set_aside(self) -> None:
+        """Before ``open``: give the file another name, whatever is in it, so that a new one begins."""
+        self._database.set_aside(self._clock())
+
+    @property
+    def new(self) -> bool:
+        """Whether it was empty when it was opened."""
+        return self._database.created
 
     def close(self) -> None:
-        """Stop the working clocks, copy the log into the database file, and close.
+        """Stop the working clocks, copy the log into the database file, and close; a damaged one is set aside.
 
         Raises:
             QueueError: the disk failed; what was committed is in the log.
         """
         now = {"now": micros(self._clock())}
-        self._database.close(lambda connection: connection.execute(_SQL["stop_clocks"], now))
+        try:
+            self._database.close(lambda connection: connection.execute(_SQL["stop_clocks"], now))
+        finally:
+            if self._database.damage:
+                self._database.set_aside(self._clock())
 
     async def run(self, *, task_status: TaskStatus[None] = TASK_STATUS_IGNORED) -> None:
-        """Commit what is asked for, until cancelled; what was asked for by then is still committed."""
+        """Commit what is asked for, until cancelled; what was asked for by then is still committed.
+
+        Raises:
+            DamagedError: the file is damaged. When it is closed it is set aside, so that the next start begins anew.
+        """
         await self._database.run(task_status=task_status)
 
-    async def accept(self, arrival: Arrival, orders: Sequence[Order]) -> None:
+    async def accept(self, arrival: Arrival, orders: Sequence[Order]) -> Accepted:
         """S2 → S4 or S5: publish the payload and commit its deliveries; returns once both are on stable storage.
 
         Raises:
+            OverQuotaError: every destination is over its quota; the payload was not published.
             QueueError: nothing was promised; the payload may be left in S3 and is adopted later.
         """
-        _check_orders(orders)
-        await self._database.submit(
-            lambda connection: self._insert(connection, arrival, orders),
+        admission.check_orders(orders)
+
+        def accept(connection: sqlite3.Connection) -> Accepted:
+            accepted = admission.admit(connection, arrival, orders, self._clock())
+            _hold_strangers(connection)
+            return accepted
+
+        def check(connection: sqlite3.Connection) -> None:
+            admission.check_quotas(connection, arrival, orders, self._clock())
+
+        accepted = await self._database.submit(
+            accept,
             full=True,
+            check=check if any(order.terms.quota is not None for order in orders) else None,
             first=(self._spool.publish, arrival.path),
         )
-        self._changes.note(order.destination for order in orders)
+        self._changes.note(order.destination for order in accepted.orders if order.state is State.QUEUED)
+        return accepted
 
     async def adopt(self, arrival: Arrival, orders: Sequence[Order]) -> bool:
-        """S3 → S4 or S5: commit deliveries for a payload that has no row; False when it has one by now."""
-        _check_orders(orders)
+        """S3 → S4 or S5: commit deliveries for a payload that has no row; False when it has one by now.
+
+        Some may be delivered or dead already: the queue that knew of them is lost.
+        """
+        admission.check_orders(orders, of_old=True)
 
         def adopt(connection: sqlite3.Connection) -> bool:
             if connection.execute(_SQL["has_row"], {"ulid": arrival.ulid}).fetchone():
                 return False
-            self._insert(connection, arrival, orders)
+            admission.insert(connection, arrival, orders, self._clock())
+            _hold_strangers(connection)
             return True
 
         # The rename may have been cut short before its folder was fsynced.
@@ -116,19 +190,24 @@ class SqliteQueue:
         self._changes.note(order.destination for order in orders)
         return adopted
 
-    async def claim(self, destination: str, owner: str, limit: int, now: datetime) -> Claim:
-        """Up to ``limit`` deliveries that are due for ``destination``, oldest first, now in flight for ``owner``."""
+    async def claim(self, destination: str, owner: str, wanted: Wanted, now: datetime) -> Claim:
+        """What is due for ``destination``, as far as it is wanted; now in flight for ``owner``.
+
+        Instances of one study, and of one series, follow each other.
+        """
 
         def claim(connection: sqlite3.Connection) -> Claim:
-            wanted = {"destination": destination, "now": micros(now), "limit": limit}
-            rows = connection.execute(_SQL["due"], wanted).fetchall()
-            if not rows:
+            selection.release_quiet_studies(connection, destination, now)
+            selected = selection.select(connection, destination, wanted, now)
+            if not selected:
                 return Claim(0, ())
             (token,) = connection.execute(_SQL["next_token"]).fetchone()
             connection.executemany(
-                _SQL["claim"], [{"delivery": row["id"], "owner": owner, "token": token} for row in rows]
+                _SQL["claim"], [{"delivery": delivery, "owner": owner, "token": token} for delivery in selected]
             )
-            return Claim(token, tuple(_delivery(row) for row in rows))
+            values = {"selected": json.dumps(selected), "now": micros(now)}
+            claimed = [_delivery(row) for row in connection.execute(_SQL["claimed"], values)]
+            return Claim(token, selection.together(claimed))
 
         self._changes.look(destination)
         return await self._database.submit(claim)
@@ -149,7 +228,7 @@ class SqliteQueue:
                         connection.execute(_SQL["stamp_settled"], {"instance": instance, "now": micros(now)})
             for destination in {delivery.destination for delivery in claim.deliveries}:
                 connection.execute(_SQL["tick"], {"destination": destination, "now": micros(now)})
-            connection.execute(_SQL["hold_strangers"], _NOT_CONFIGURED)
+            _hold_strangers(connection)
             return changed
 
         changed = await self._database.submit(settle)
@@ -164,7 +243,7 @@ class SqliteQueue:
 
     async def recover(self, owner: str, now: datetime) -> int:  # noqa: ARG002 -- other queues stamp it
         """After a crash: what was in flight for ``owner`` is queued again. Returns how many."""
-        return await self._queue("recover", [{"owner": owner}])
+        return (await self._queue("recover", [{"owner": owner}])).total()
 
     async def next_due(self, destination: str) -> datetime | None:
         """When the next delivery for ``destination`` is due; None when nothing waits."""
@@ -199,7 +278,7 @@ class SqliteQueue:
                 connection.execute(_SQL["configure"], {"destination": name})
             connection.execute(_SQL["know_strangers"])
             connection.execute(_SQL["start_clocks"], {"now": micros(now)})
-            connection.execute(_SQL["hold_strangers"], _NOT_CONFIGURED)
+            _hold_strangers(connection)
             connection.execute(_SQL["queue_returned"], {"cause": Cause.NOT_CONFIGURED})
 
         await self._database.submit(configure)
@@ -233,12 +312,116 @@ class SqliteQueue:
 
         await self._database.submit(stand)
 
-    async def revive(self, deliveries: Sequence[int], now: datetime) -> int:
-        """Dead, held (with a configured destination) or waiting deliveries are due now, with fresh counters.
+    async def revive(
+        self, deliveries: Sequence[int], now: datetime, strategy: Strategy | None = None
+    ) -> Mapping[str, int]:
+        """Dead, held or waiting deliveries with a configured destination are due now, with fresh counters.
 
-        Returns how many.
+        A dead letter that gave up its claim on the payload takes it back, unless the payload is just being removed.
+
+        Args:
+            deliveries: by number.
+            now: the instant.
+            strategy: for these alone, in place of the destination's; None leaves what was chosen before.
+
+        Returns:
+            How many, per destination.
         """
-        return await self._queue("revive", [{"delivery": delivery, "now": micros(now)} for delivery in deliveries])
+        values: Sequence[Values] = [
+            {"delivery": delivery, "now": micros(now), "strategy": strategy} for delivery in deliveries
+        ]
+        return await self._queue("revive", values)
+
+    async def hold(self, deliveries: Sequence[int], now: datetime) -> int:  # noqa: ARG002 -- other queues stamp it
+        """Waiting deliveries are kept back until an operator has them sent. Returns how many."""
+        values: Sequence[Values] = [{"delivery": delivery, **_HELD} for delivery in deliveries]
+
+        def hold(connection: sqlite3.Connection) -> int:
+            return len(_returned(connection, "hold", values))
+
+        return await self._database.submit(hold)
+
+    async def drop(self, deliveries: Sequence[int], now: datetime) -> int:
+        """Waiting, held or dead deliveries are given up for good. Returns how many."""
+        values: Sequence[Values] = [{"delivery": delivery, **_DROPPED} for delivery in deliveries]
+
+        def drop(connection: sqlite3.Connection) -> int:
+            dropped = _returned(connection, "drop", values)
+            for row in dropped:
+                connection.execute(_SQL["stamp_settled"], {"instance": row["instance"], "now": micros(now)})
+            return len(dropped)
+
+        # Nobody else has what is dropped: a power cut must not bring back what an operator was told is gone.
+        return await self._database.submit(drop, full=True)
+
+    async def readdress(self, deliveries: Sequence[int], destination: str, now: datetime) -> int:
+        """Waiting, held or dead deliveries are owed to another configured destination instead, due now.
+
+        What was held because no route took it may be given one so. Returns how many.
+        """
+        values: Sequence[Values] = [
+            {"delivery": delivery, "destination": destination, "now": micros(now)} for delivery in deliveries
+        ]
+        return (await self._queue("readdress", values)).total()
+
+    async def resend(self, deliveries: Sequence[int], destination: str | None, now: datetime) -> Mapping[str, int]:
+        """The instances of these deliveries are owed once more, by new deliveries that are due now.
+
+        An instance that is already on its way to a destination is not owed to it a second time.
+
+        Args:
+            deliveries: by number; settled ones, while their payload is there.
+            destination: to whom, if it is configured; None: to whom each was owed.
+            now: the instant.
+
+        Returns:
+            How many, per destination.
+        """
+        values: Sequence[Values] = [
+            {"delivery": delivery, "destination": destination, "now": micros(now)} for delivery in deliveries
+        ]
+        return await self._queue("resend", values)
+
+    async def pause(self, destination: str, now: datetime, *, paused: bool) -> None:
+        """Whether an operator keeps everything for a destination back; outlives restarts, stops its working clock."""
+        values = {"destination": destination, "paused": paused, "now": micros(now)}
+
+        def pause(connection: sqlite3.Connection) -> None:
+            connection.execute(_SQL["tick"], values)
+            connection.execute(_SQL["pause"], values)
+
+        await self._database.submit(pause)
+        self._changes.note([destination])
+
+    async def paused(self, destination: str) -> bool:
+        """Whether an operator paused it."""
+
+        def ask(connection: sqlite3.Connection) -> bool:
+            row = connection.execute(_SQL["standing"], {"destination": destination}).fetchone()
+            return row is not None and bool(row["paused"])
+
+        return await self._database.submit(ask)
+
+    async def fail_over(self, destination: str, to: str, since: datetime, limit: int, now: datetime) -> int:
+        """Up to ``limit`` of what waits for ``destination``, in trouble ``since`` then, is owed to ``to`` from now on.
+
+        That is what may be owed to either, and has a ``failover_after`` that is over. Returns how many.
+        """
+        wanted = {
+            "destination": destination,
+            "to": to,
+            "since": micros(since),
+            "limit": limit,
+            "now": micros(now),
+            "not_yet": NOT_YET,
+        }
+
+        def movable(connection: sqlite3.Connection) -> Iterable[Values]:
+            selection.release_quiet_studies(connection, destination, now)
+            found = connection.execute(_SQL["movable"], wanted).fetchall()
+            return [{"delivery": row["id"], "destination": to, "now": micros(now)} for row in found]
+
+        return (await self._queue("readdress", movable)).total()
 
     async def remove(self, settled_before: datetime, limit: int) -> Sequence[Removable]:
         """S6 → S1 for up to ``limit`` instances settled before then, in the order that ``router.durable`` demands.
@@ -262,7 +445,8 @@ class SqliteQueue:
         def forget(connection: sqlite3.Connection) -> None:
             instances = [{"instance": removable.instance} for removable in removed]
             connection.executemany(_SQL["remove_deliveries"], instances)
-            connection.executemany(_SQL["remove_instance"], instances)
+            series = {row["series"] for row in _returned(connection, "remove_instance", instances)}
+            connection.executemany(_SQL["remove_series"], [{"series": each} for each in series])
 
         await self._database.submit(forget)
         if failed:
@@ -275,68 +459,32 @@ class SqliteQueue:
         values = {"ulid": PurePosixPath(path).stem, "path": path, **_MISSING}
         return await self._database.submit(lambda connection: connection.execute(_SQL["lose"], values).rowcount)
 
-    def _insert(self, connection: sqlite3.Connection, arrival: Arrival, orders: Sequence[Order]) -> None:
-        now = self._clock()
-        (instance,) = connection.execute(_SQL["insert_instance"], _instance(arrival)).fetchone()
-        for order in orders:
-            values = {
-                "instance": instance,
-                "destination": order.destination,
-                "state": order.state,
-                "cause": order.cause,
-                "error": order.error,
-                # An adopted instance goes before those that came later; a clock that was set back delays nothing.
-                "due": micros(min(arrival.envelope.received_at, now)),
-                "now": micros(now),
-            }
-            connection.execute(_SQL["insert_delivery"], values)
-        states = {order.state for order in orders}
-        if states <= SETTLED:
-            connection.execute(_SQL["stamp_settled"], {"instance": instance, "now": micros(now)})
-        if State.QUEUED in states:
-            connection.execute(_SQL["hold_strangers"], _NOT_CONFIGURED)
+    async def _queue(
+        self,
+        statement: str,
+        values: Iterable[Values] | Callable[[sqlite3.Connection], Iterable[Values]],
+    ) -> Counter[str]:
+        """Run a statement that queues deliveries, once per row of ``values``. Returns how many, per destination."""
 
-    async def _queue(self, statement: str, values: Iterable[Mapping[str, Value]]) -> int:
-        """Run a statement that queues deliveries and returns their destinations, once per row of ``values``."""
-
-        def queue(connection: sqlite3.Connection) -> Sequence[str]:
-            rows = [row for each in values for row in connection.execute(_SQL[statement], each).fetchall()]
-            connection.execute(_SQL["hold_strangers"], _NOT_CONFIGURED)
-            return [row["destination"] for row in rows]
+        def queue(connection: sqlite3.Connection) -> Counter[str]:
+            queued = _returned(connection, statement, values(connection) if callable(values) else values)
+            # Some instance may have been settled (S6) until now.
+            connection.executemany(_SQL["reopen"], [{"instance": row["instance"]} for row in queued])
+            _hold_strangers(connection)
+            return Counter(row["destination"] for row in queued)
 
         queued = await self._database.submit(queue)
         self._changes.note(queued)
-        return len(queued)
+        return queued
 
 
-_TICKS = count(1)
-_LOOKED: ContextVar[Mapping[str, int]] = ContextVar("looked", default=MappingProxyType({}))
+def _hold_strangers(connection: sqlite3.Connection) -> None:
+    connection.execute(_SQL["hold_strangers"], _NOT_CONFIGURED)
 
 
-class _Changes:
-    """When something was last queued for each destination, in ticks that all queues share."""
-
-    def __init__(self) -> None:
-        self._noted: dict[str, int] = {}
-        self._events: dict[str, Event] = {}
-
-    def note(self, destinations: Iterable[str]) -> None:
-        """Something was queued for these."""
-        for destination in set(destinations):
-            self._noted[destination] = next(_TICKS)
-            if (event := self._events.pop(destination, None)) is not None:
-                event.set()
-
-    def look(self, destination: str) -> None:
-        """The running task is about to see what was queued by now."""
-        _LOOKED.set({**_LOOKED.get(), destination: next(_TICKS)})
-
-    async def wait(self, destination: str) -> None:
-        """Until something is noted after the running task's last look."""
-        looked = _LOOKED.get().get(destination) or next(_TICKS)
-        while self._noted.get(destination, 0) < looked:
-            await self._events.setdefault(destination, Event()).wait()
-        self.look(destination)
+def _returned(connection: sqlite3.Connection, statement: str, values: Iterable[Values]) -> Sequence[sqlite3.Row]:
+    """All rows that a statement returns, executed once per row of ``values``."""
+    return [row for each in values for row in connection.execute(_SQL[statement], each).fetchall()]
 
 
 def _carry_over(connection: sqlite3.Connection, old: str, new: str) -> None:
@@ -346,40 +494,13 @@ def _carry_over(connection: sqlite3.Connection, old: str, new: str) -> None:
     shift = 0
     if new in clocks:
         shift = clocks[new] - clocks.get(old, 0)
+        connection.execute(_SQL["carry_pause_over"], names)
         connection.execute(_SQL["remove_destination"], names)
     else:
         connection.execute(_SQL["rename_destination"], names)
     connection.execute(_SQL["carry_over"], {**names, "shift": shift})
-
-
-def _check_orders(orders: Sequence[Order]) -> None:
-    if not orders:
-        raise QueueError("an instance without an order would be removed at once: hold it, or record it as dropped")
-    for order in orders:
-        if order.state not in (State.QUEUED, State.HELD, State.DROPPED):
-            raise QueueError(f"an order cannot begin {order.state}")
-
-
-def _instance(arrival: Arrival) -> Mapping[str, Value]:
-    # Written out: `dataclasses.asdict` copies deeply, which costs a tenth of receiving a small object.
-    envelope, identity = arrival.envelope, arrival.identity
-    return {
-        "calling_ae_title": envelope.calling_ae_title,
-        "called_ae_title": envelope.called_ae_title,
-        "peer_host": envelope.peer_host,
-        "peer_port": envelope.peer_port,
-        "association": envelope.association,
-        "received_at": micros(envelope.received_at),
-        "sop_class": identity.sop_class,
-        "sop_instance": identity.sop_instance,
-        "transfer_syntax": identity.transfer_syntax,
-        "ulid": arrival.ulid,
-        "path": arrival.path.as_posix(),
-        "size": arrival.size,
-        "header_size": arrival.header_size,
-        "digest": arrival.digest,
-        "study": arrival.study,
-    }
+    connection.execute(_SQL["carry_quiet_over"], names)
+    connection.execute(_SQL["remove_quiet"], names)
 
 
 def _settlement(settlement: Settlement, token: int, now: datetime) -> Mapping[str, Value]:
@@ -414,6 +535,9 @@ def _delivery(row: sqlite3.Row) -> Delivery:
         header_size=row["header_size"],
         digest=row["digest"],
         study=row["study"],
+        series=row["series"],
+        priority=Priority(row["priority"]),
+        strategy=None if row["chosen_strategy"] is None else Strategy(row["chosen_strategy"]),
         attempts=row["attempts"],
         tries=row["tries"],
         uncertain=bool(row["uncertain"]),

@@ -28,15 +28,19 @@ async def test_what_is_learned_survives_a_restart(world: World) -> None:
             (CT, EXPLICIT): Capability(Seen.DISLIKED, NOON),
         }
         assert await again.queue.capabilities.learned("B", NOON) == {(MR, IMPLICIT): Capability(Seen.REFUSED, NOON)}
+        assert await again.desk.learned("B") == await again.queue.capabilities.learned("B", NOON)
 
 
-async def test_what_is_older_is_not_told(world: World) -> None:
-    """It has expired; learned again it counts again."""
-    async with world.running("A"):
+async def test_what_is_older_is_deleted(world: World) -> None:
+    """It has expired; learned again it counts again. Another destination's stays."""
+    async with world.running("A", "B"):
         known = world.queue.capabilities
         await known.learn("A", {(CT, IMPLICIT): Seen.ACCEPTED, (CT, EXPLICIT): Seen.ACCEPTED}, NOON)
         await known.learn("A", {(CT, EXPLICIT): Seen.ACCEPTED}, NOON + HOUR)
+        await known.learn("B", {(MR, IMPLICIT): Seen.ACCEPTED}, NOON)
         assert set(await known.learned("A", NOON + HOUR)) == {(CT, EXPLICIT)}
+        assert set(await known.learned("A", NOON)) == {(CT, EXPLICIT)}, "what has expired is still there"
+        assert set(await known.learned("B", NOON)) == {(MR, IMPLICIT)}
 
 
 async def test_another_address_is_another_peer(world: World) -> None:

@@ -17,7 +17,7 @@ import pytest
 
 from router.durable.database import Database
 from router.durable.queue import QueueError
-from router.model.delivery import SETTLED, Order, Settlement, State
+from router.model.delivery import SETTLED, Order, Settlement, State, Wanted
 from router.model.outcome import Cause
 from tests.durable.world import MINUTE, Log, PowerCut, ScriptedDisk, VolatileDisk, World, arrival, failing
 
@@ -52,14 +52,14 @@ async def life(world: World, ledger: Ledger) -> None:
     for destination, limit in (("A", 1), ("B", 2), ("A", 5)):
         now = world.clock.advance(MINUTE)
         with suppress(QueueError):
-            claim = await world.queue.claim(destination, "forwarder", limit, now)
+            claim = await world.queue.claim(destination, "forwarder", Wanted(limit), now)
             ledger.settled |= {(delivery.ulid, destination) for delivery in claim.deliveries}
             settlements = [Settlement(delivery.id, State.DELIVERED) for delivery in claim.deliveries]
             await world.queue.settle(claim, settlements, now)
         with suppress(QueueError):
             await world.queue.remove(now + EVERYTHING, 10)
     with suppress(QueueError):
-        await world.queue.claim("B", "forwarder", 1, world.clock())
+        await world.queue.claim("B", "forwarder", Wanted(1), world.clock())
 
 
 async def check(world: World, ledger: Ledger) -> None:
@@ -148,8 +148,8 @@ def test_the_oracle_sees_an_early_unlink(folder: Path, monkeypatch: pytest.Monke
     """Control: without the FULL commit before the unlink, some cut leaves an open delivery without payload (S8)."""
     submit = Database.submit
 
-    def careless(database: Database, work: Any, *, full: bool = False, first: Any = None) -> Any:
-        return submit(database, work, full=full and first is not None, first=first)
+    def careless(database: Database, work: Any, *, full: bool = False, first: Any = None, **others: Any) -> Any:
+        return submit(database, work, full=full and first is not None, first=first, **others)
 
     monkeypatch.setattr(Database, "submit", careless)
     with pytest.RaisesGroup(AssertionError):
@@ -211,13 +211,13 @@ async def test_s4_in_flight_is_queued_again(world: World) -> None:
     """S4, killed: the owner's deliveries are due again, uncertain, uncharged; others' stay in flight."""
     async with world.running("A", "B"):
         await world.accepted("A", "B")
-        await world.queue.claim("A", "mine", 10, world.clock())
-        await world.queue.claim("B", "theirs", 10, world.clock())
+        await world.queue.claim("A", "mine", Wanted(10), world.clock())
+        await world.queue.claim("B", "theirs", Wanted(10), world.clock())
     again = World(world.directory, world.disk_work)
     async with again.running():
         assert await again.queue.recover("mine", again.clock()) == 1
         assert await again.states() == [State.QUEUED, State.IN_FLIGHT]
-        (delivery,) = (await again.queue.claim("A", "mine", 10, again.clock())).deliveries
+        (delivery,) = (await again.queue.claim("A", "mine", Wanted(10), again.clock())).deliveries
         assert delivery.uncertain
         assert delivery.attempts == 0
 

@@ -9,7 +9,7 @@ import anyio
 import pytest
 
 from router.durable import database
-from router.durable.database import APPLICATION, MIGRATIONS, Database, inline, statements
+from router.durable.database import APPLICATION, MIGRATIONS, DamagedError, Database, inline, statements
 from router.durable.queue import QueueError
 from router.model.delivery import Order, Standing, State
 from tests.durable.world import NOON, World
@@ -80,10 +80,10 @@ def test_what_is_not_our_queue_is_left_alone(tmp_path: Path, script: str, senten
 
 
 def test_a_damaged_file_is_said_to_be_one(tmp_path: Path) -> None:
-    """And what to do: the spool has everything."""
+    """So that its owner can begin a new one: the spool has everything."""
     path = tmp_path / "queue.db"
     path.write_bytes(b"no database " * 1000)
-    with pytest.raises(QueueError, match=r"cannot be opened.*adopted into a new one"):
+    with pytest.raises(DamagedError, match="is damaged"):
         Database(path, inline).open(nothing)
 
 
@@ -120,7 +120,8 @@ def break_the_commit(connection: sqlite3.Connection) -> None:
     """A delivery without an instance, which only the COMMIT finds."""
     connection.execute("PRAGMA defer_foreign_keys=ON")
     connection.execute(
-        "INSERT INTO delivery (instance, destination, state, due, worked_from) VALUES (999, 'A', 'held', 0, 0)"
+        "INSERT INTO delivery (instance, destination, state, size, priority, first_of, due, worked_from) "
+        "VALUES (999, 'A', 'held', 0, 1, '[]', 0, 0)"
     )
 
 

@@ -58,7 +58,7 @@ async def test_tallies_count_per_destination_and_state(world: World) -> None:
         second = await world.accepted("A", Order("B", State.DROPPED))
         assert await world.desk.tallies() == [
             Tally("A", State.QUEUED, 2, first.size + second.size, NOON),
-            Tally("B", State.DROPPED, 1, second.size, NOON + MINUTE),
+            Tally("B", State.DROPPED, 1, second.size, None),
             Tally("B", State.QUEUED, 1, first.size, NOON),
         ]
 
@@ -83,11 +83,10 @@ async def test_many_may_ask_at_once(world: World) -> None:
 async def test_the_desk_cannot_write(world: World) -> None:
     """Its connection only reads."""
     async with world.running("A"):
-        world.desk._path = world.directory / "queue.db"
 
         def write() -> None:
-            assert world.desk._connection is not None
-            world.desk._connection.execute("DELETE FROM destination")
+            assert world.desk._reading._connection is not None
+            world.desk._reading._connection.execute("DELETE FROM destination")
 
         with pytest.raises(Exception, match="readonly"):
             await world.disk_work(write)

@@ -8,7 +8,7 @@ import pytest
 from trio.testing import MockClock
 
 from router.durable.sqlite import inline
-from router.model.delivery import Settlement, State
+from router.model.delivery import Settlement, State, Wanted
 from tests.durable.world import World
 
 pytestmark = pytest.mark.unit
@@ -27,7 +27,7 @@ async def test_a_week_of_retries_passes_at_once(folder: Path) -> None:
 
     async def forward() -> None:
         while len(attempts) < 8:
-            claim = await world.queue.claim("A", "forwarder", 1, world.clock())
+            claim = await world.queue.claim("A", "forwarder", Wanted(1), world.clock())
             for delivery in claim.deliveries:
                 attempts.append((delivery.id, world.clock() - began))
                 later = Settlement(delivery.id, State.QUEUED, next_attempt_at=world.clock() + timedelta(days=1))

@@ -348,11 +348,59 @@ def test_a_folder_that_could_not_be_made_durable_is_not_used(tmp_path: Path, clo
     spool.close()
 
 
-def test_free_space_is_told(spool: Spool) -> None:
-    """Bytes free and in total."""
-    free, total = spool.free()
-    assert 0 <= free <= total
-    assert total > 0
+class SmallDisk:
+    """A file system of 64 blocks, of which ``others`` are taken by others: what the two calls say that ask for it."""
+
+    def __init__(self, spool: Spool) -> None:
+        self.others = 0
+        self._ballast = spool.directory / "ballast"
+
+    def statvfs(self, _: Path) -> os.statvfs_result:
+        """Blocks of 512 bytes."""
+        taken = self.others + (self._ballast.stat().st_size // 512 if self._ballast.exists() else 0)
+        return os.statvfs_result((512, 512, 64, 64 - taken, 64 - taken, 9, 9, 9, 0, 255))
+
+    def posix_fallocate(self, file: int, offset: int, size: int) -> None:
+        """As the system does it."""
+        if size > (64 - self.others) * 512:
+            raise OSError(errno.ENOSPC, "full")
+        os.ftruncate(file, offset + size)
+
+
+@pytest.fixture
+def small_disk(spool: Spool, monkeypatch: pytest.MonkeyPatch) -> SmallDisk:
+    """Of the spool."""
+    disk = SmallDisk(spool)
+    monkeypatch.setattr(os, "statvfs", disk.statvfs)
+    monkeypatch.setattr(os, "posix_fallocate", disk.posix_fallocate)
+    return disk
+
+
+def test_free_space_is_told(spool: Spool, small_disk: SmallDisk) -> None:
+    """Bytes free for payloads, which the ballast's are not, and in total."""
+    small_disk.others = 10
+    assert spool.free() == (50 * 512, 64 * 512)
+    assert (spool.directory / "ballast").stat().st_size == 4 * 512
+
+
+def test_the_ballast_is_given_up_on_a_full_disk(spool: Spool, small_disk: SmallDisk) -> None:
+    """Its room is the queue's, not the payloads'; with room enough it is taken again, and not to and fro."""
+    ballast = spool.directory / "ballast"
+    seen = []
+    for small_disk.others in (56, 57, 60, 62, 52, 51, 56):
+        free, _ = spool.free()
+        seen.append((free // 512, ballast.exists()))
+    assert seen == [(4, False), (3, False), (0, False), (-2, False), (8, False), (9, True), (4, True)]
+    small_disk.others = 57
+    assert spool.free() == (3 * 512, 64 * 512)
+    assert not ballast.exists()
+
+
+def test_a_ballast_that_cannot_be_had(spool: Spool, small_disk: SmallDisk, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is done without; nothing is left of the attempt."""
+    monkeypatch.setattr(os, "posix_fallocate", lambda *_: small_disk.posix_fallocate(-1, 0, 1 << 20))
+    assert spool.free() == (60 * 512, 64 * 512)
+    assert not (spool.directory / "ballast").exists()
 
 
 def test_a_writer_is_a_plain_name(tmp_path: Path, clock: Clock) -> None:

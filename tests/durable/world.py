@@ -17,6 +17,7 @@ from router.durable.disk import Disk
 from router.durable.queue import Entry, Query
 from router.durable.spool import Part, Spool
 from router.durable.sqlite import SqliteDesk, SqliteQueue, inline
+from router.durable.sqlite_history import SqliteHistory
 from router.model.delivery import Order, State
 from router.model.instance import Arrival, Envelope, Identity
 
@@ -189,7 +190,7 @@ class Log:
 
 
 class World:
-    """One daemon's spool, queue and desk; ``disk_work`` runs what blocks where the queue's runner runs it."""
+    """One daemon's spool, history, queue and desk; ``disk_work`` runs what blocks where the queue's runner runs it."""
 
     def __init__(
         self, directory: Path, runner: Runner = inline, *, disk: Disk | None = None, clock: Clock | None = None
@@ -198,7 +199,17 @@ class World:
         self.clock = clock or Clock()
         self.disk_work = runner
         self.spool = Spool(directory, disk=disk, clock=self.clock)
-        self.queue = SqliteQueue(directory / "queue.db", self.spool, clock=self.clock, runner=runner)
+        self.said: list[str] = []
+        """What is wrong with the history."""
+        self.history = SqliteHistory(
+            directory / "history.db",
+            clock=self.clock,
+            keep=timedelta(days=90),
+            size=1 << 30,
+            report=self.said.append,
+            runner=runner,
+        )
+        self.queue = SqliteQueue(directory / "queue.db", self.spool, self.history, clock=self.clock, runner=runner)
         self.desk = SqliteDesk(directory / "queue.db", runner=runner)
 
     @property
@@ -209,6 +220,7 @@ class World:
     def open(self) -> None:
         """Everything but the committer."""
         self.spool.open()
+        self.history.open()
         self.queue.open()
         self.desk.open()
 
@@ -216,6 +228,7 @@ class World:
         """Everything but the committer, in the order of a clean stop."""
         self.desk.close()
         self.queue.close()
+        self.history.close()
         self.spool.close()
 
     @asynccontextmanager
@@ -224,6 +237,7 @@ class World:
         await self.disk_work(self.open)
         try:
             async with anyio.create_task_group() as group:
+                await group.start(self.history.run)
                 await group.start(self._run)
                 if names:
                     await self.queue.configured(dict.fromkeys(names), self.clock())
@@ -280,7 +294,10 @@ def arrival(path: PurePath, digest: str, size: int, received_at: datetime, **cha
         size=size,
         header_size=len(HEAD),
         digest=digest,
-        study="2.25.9",
+        study=changes.get("study", "2.25.9"),
+        series=changes.get("series", "2.25.8"),
+        accession_number=changes.get("accession_number", "A1"),
+        patient_id=changes.get("patient_id", "P1"),
         attributes={},
     )
 
