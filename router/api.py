@@ -23,7 +23,8 @@ from router.dicom.buffers import Buffers
 from router.dicom.content import Outgoing
 from router.dicom.transcode import converts
 from router.dicom.transcode.pool import Transcoder
-from router.flow.attempt import Attempt, Result
+from router.flow.attempt import Attempt
+from router.flow.pending import Result
 from router.journal import Journal
 from router.model.destination import Destination, Strategy
 from router.model.instance import Identity
@@ -95,14 +96,11 @@ class StorageBackend:
             scratch = Path(directory)
             path = await anyio.to_thread.run_sync(_as_file, dataset, scratch)
             instance = await anyio.to_thread.run_sync(_outgoing, path)
-            attempt = Attempt(
+            async with Attempt(
                 self.destination, transcoder=Transcoder(scratch), buffers=Buffers(1), journal=self._journal
-            )
-            try:
+            ) as attempt:
                 results = [result async for result in attempt.outcomes([instance])]
                 await attempt.release()
-            finally:
-                await attempt.abort()
         return _stored(results[0])
 
 

@@ -146,9 +146,9 @@ async def test_the_sentence_of_the_first_document() -> None:
             Outgoing(number, Identity(CT.sop_class, f"2.25.{number}", syntax), CT.path, header_size(CT), 39205, None)
             for number, syntax in enumerate((IMPLICIT_VR_LITTLE_ENDIAN, EXPLICIT_VR_LITTLE_ENDIAN))
         ]
-        attempt = Attempt(destination, transcoder=Relabels(), buffers=Buffers(1), journal=Journal())
-        results = [result async for result in attempt.outcomes(instances)]
-        await attempt.release()
+        async with Attempt(destination, transcoder=Relabels(), buffers=Buffers(1), journal=Journal()) as attempt:
+            results = [result async for result in attempt.outcomes(instances)]
+            await attempt.release()
     (error,) = [result.outcome.error for result in results if isinstance(result.outcome, Refused)]
     assert error.startswith(
         "No compatible presentation context for '1.2.840.10008.5.1.4.1.1.2'. "

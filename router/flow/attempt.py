@@ -1,101 +1,40 @@
 """One attempt: strategies in turn until each instance has an outcome. For the forwarder, and for ``send``."""
 
-import math
-from collections.abc import AsyncGenerator, Iterable, Iterator, Sequence
+from collections.abc import AsyncGenerator, Collection, Iterable, Sequence
 from contextlib import aclosing
-from dataclasses import dataclass, field, replace
-from typing import assert_never
-
-import anyio
+from dataclasses import replace
+from types import TracebackType
+from typing import Self
 
 from router.dicom.buffers import Buffers
-from router.dicom.content import ContentError, Outgoing
-from router.dicom.scu import Address, AssociationFailedError, associate
-from router.dicom.sop_classes import name_of
+from router.dicom.content import Outgoing
+from router.dicom.scu import AssociationFailedError, associate
 from router.dicom.transcode import converts
-from router.dicom.transcode.header import ConversionError
+from router.flow.conversions import Conversions
 from router.flow.learned import Learned, forget
-from router.flow.ports import Associate, Association, Transcoder
-from router.journal import Fallback, Journal, StoreSucceeded, StrategiesFailed
+from router.flow.line import Line
+from router.flow.pending import Pending, Result
+from router.flow.ports import Associate, Transcoder
+from router.flow.reports import Reports
+from router.flow.round import BrokenOffError, Round
+from router.journal import Journal
 from router.model.destination import Destination, Strategy
-from router.model.instance import Identity
-from router.model.outcome import Answered, Cause, Deferred, Failed, Outcome, Refused, Scope, Stored
-from router.model.transfer_syntax import transfer_syntax
+from router.model.outcome import Cause, Deferred, Refused, Scope
 from router.rules import negotiation, retry
-from router.rules.negotiation import AsIs, Convert, Pair, Proposal, Unsupported
+from router.rules.negotiation import Pair
 
 FALLBACK_AE_TITLE = "ROUTER"
 """What we call ourselves when a destination wants the modality's title, and there is none."""
-
-FRESH = 0.1
-"""Seconds in which a peer hardly ends an association between two instances: it is not asked."""
 
 CALLING_AE_TITLE_NOT_RECOGNIZED = (1, 3)
 """Source and reason of an A-ASSOCIATE-RJ (PS3.8 Table 9-21)."""
 
 
-@dataclass(frozen=True, slots=True)
-class Result:
-    """What became of one instance in one attempt."""
-
-    instance: Outgoing
-    outcome: Outcome
-    blamed: bool
-    """A failure of undecided fault was the instance's own: another one was stored after it."""
-    strategy: Strategy
-    strategies_tried: tuple[Strategy, ...]
-    associations: int
-    """Associations tried in this attempt (the seed's ``attempts_made``)."""
-    transfer_syntax: str = ""
-    """In which it was sent last; empty: it was not."""
-    uncertain: bool = False
-    """An answer was lost: the peer may have it."""
-    error_comment: str = ""
-    """The peer's, for the operator alone."""
-
-
-@dataclass(slots=True, eq=False)
-class _Pending:
-    """An instance without a result yet."""
-
-    instance: Outgoing
-    uncertain: bool
-    """An answer was lost, in this attempt or before: the peer may have it."""
-    outcome: Outcome | None = None
-    """Of the last strategy, if another one may do better."""
-    strategies: list[Strategy] = field(default_factory=list)
-    """Those that were tried for it."""
-    blamed: bool = False
-    failed: set[str] = field(default_factory=set)
-    """Transfer syntaxes in which this very instance could not be sent."""
-    refused: set[str] = field(default_factory=set)
-    """Those of them in which the peer answered its C-STORE with a failure."""
-    tested: set[Pair] = field(default_factory=set)
-    """Pairs that did not work for it: refused as a context, or failed."""
-    transfer_syntax: str = ""
-    error_comment: str = ""
-
-    @property
-    def identity(self) -> Identity:
-        return self.instance.identity
-
-
-@dataclass(frozen=True, slots=True)
-class _Line:
-    """An open association, and what it was opened for."""
-
-    association: Association
-    proposal: Proposal
-    strategy: Strategy
-    calling_ae_title: str
-
-
-class _BrokenOffError(Exception):
-    """Two instances in a row failed: the destination is in trouble, the others are left alone."""
-
-
 class Attempt:
-    """Sends instances to one destination, one after another. Its association lives on between attempts."""
+    """Sends instances to one destination, one after another. Its association lives on between claims.
+
+    A context manager: at its end the association is aborted, if it was not released, and conversions end.
+    """
 
     def __init__(
         self,
@@ -123,250 +62,195 @@ class Attempt:
 
         For whoever ends ``outcomes`` before it has given the result.
         """
-        self._transcoder = transcoder
-        self._buffers = buffers
-        self._journal = journal
-        self._associate = associate
         self._learned = learned or Learned(forget)
-        self._line: _Line | None = None
-        self._used_at = -math.inf
-        """When an instance was last sent over it, in this attempt."""
-        self._associations = 0
-        self._unopened: list[Strategy] = []
-        """Strategies of this attempt whose association failed as a whole."""
+        self._line = Line(destination, buffers=buffers, associate=associate, learned=self._learned)
+        self._conversions = Conversions(transcoder)
+        self._reports = Reports(destination.name, journal)
+        self._left: list[Pending] = []
+
+    async def __aenter__(self) -> Self:
+        await self._conversions.__aenter__()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        try:
+            await self.abort()
+        finally:
+            await self._conversions.__aexit__(kind, error, trace)
 
     @property
     def associated(self) -> bool:
         """Whether an association is open, waiting for the next instance."""
-        return self._line is not None and not self._line.association.over
+        return self._line.associated
+
+    @property
+    def group(self) -> str | None:
+        """The study or series that the open association is for; None: it carries any, or none is open."""
+        return self._line.group
+
+    @property
+    def idle_since(self) -> float:
+        """When the peer last answered, on the event loop's clock."""
+        return self._line.idle_since
+
+    @property
+    def left(self) -> Collection[int]:
+        """Numbers of instances that are still being converted: the next ``outcomes`` have their results."""
+        return [each.instance.number for each in self._left]
 
     async def outcomes(
-        self, instances: Sequence[Outgoing], uncertain: frozenset[int] = frozenset()
+        self, instances: Sequence[Outgoing], uncertain: frozenset[int] = frozenset(), *, leave_converting: bool = False
     ) -> AsyncGenerator[Result, None]:
         """Try each instance, and yield what became of it, in any order.
 
-        Ends early, leaving instances out, when the destination itself is in trouble; the last results say so.
+        Ends early, leaving instances out for good, when the destination itself is in trouble; the last results say so.
 
         Args:
             instances: what is due.
             uncertain: numbers of those that the peer may have already, because an answer was lost.
+            leave_converting: when all that can be sent now was sent, leave those that are being converted to the next
+                call.
         """
-        self.in_doubt.clear()
-        self._used_at = -math.inf
-        for calling_ae_title, group in self._by_title(instances).items():
-            pending = [_Pending(instance, instance.number in uncertain) for instance in group]
-            trouble = False
-            self._associations, self._unopened = 0, []
-            async with aclosing(self._strategies(calling_ae_title, pending)) as results:
-                async for result in results:
-                    yield result
-                    trouble = isinstance(result.outcome, Deferred) and result.outcome.scope is Scope.DESTINATION
-            if pending or trouble:
-                return
+        new = [Pending(each, self._title(each), each.number in uncertain) for each in instances]
+        pending, self._left = [*self._left, *new], []
+        self.in_doubt.intersection_update(each.instance.number for each in pending)
+        self._line.rested()
+        try:
+            while pending:
+                async with aclosing(self._once(pending)) as results:
+                    async for result in results:
+                        yield result
+                if leave_converting:
+                    self._left, pending = pending, []
+                elif pending:
+                    await self._converted(pending)
+        except BrokenOffError:
+            return
+        finally:
+            for each in pending:
+                each.drop_conversion()
+
+    @property
+    def ready(self) -> bool:
+        """Whether one of those that are left can be sent now."""
+        return not all(each.waits for each in self._left)
+
+    async def converted(self) -> None:
+        """Wait until one of those that are left can be sent: forever if there are none."""
+        await self._converted(self._left)
+
+    async def _converted(self, pending: Sequence[Pending]) -> None:
+        while all(each.waits for each in pending):
+            await self._conversions.wait()
 
     async def release(self) -> None:
         """End the association that waits for the next instance, if there is one."""
-        line, self._line = self._line, None
-        if line is not None:
-            await line.association.release()
+        await self._line.release()
 
     async def abort(self) -> None:
         """End the association at once."""
-        line, self._line = self._line, None
-        if line is not None:
-            with anyio.CancelScope(shield=True):
-                await line.association.abort()
+        await self._line.abort()
 
-    def _by_title(self, instances: Iterable[Outgoing]) -> dict[str, list[Outgoing]]:
-        """Grouped by the AE title that we call ourselves by: our own, or the one of the modality it came from."""
-        groups: dict[str, list[Outgoing]] = {}
-        for instance in instances:
-            title = self.destination.local_ae_title or instance.calling_ae_title or FALLBACK_AE_TITLE
-            groups.setdefault(title, []).append(instance)
-        return groups
+    def _title(self, instance: Outgoing) -> str:
+        """What we call ourselves for an instance: our own AE title, or the one of the modality it came from."""
+        return self.destination.local_ae_title or instance.calling_ae_title or FALLBACK_AE_TITLE
+
+    async def _once(self, pending: list[Pending]) -> AsyncGenerator[Result, None]:
+        """Try whatever can be sent now, and take it out of ``pending``.
+
+        Raises:
+            BrokenOffError: the destination is in trouble, the others are left alone.
+        """
+        trouble = False
+        for group in _by_title(pending):
+            async with aclosing(self._strategies(group)) as ended:
+                async for each in ended:
+                    pending.remove(each)
+                    each.drop_conversion()
+                    self._reports.failed(each)
+                    trouble = isinstance(each.outcome, Deferred) and each.outcome.scope is Scope.DESTINATION
+                    yield each.result()
+            if trouble:
+                raise BrokenOffError
 
     # Strategies in turn
 
-    async def _strategies(self, calling_ae_title: str, pending: list[_Pending]) -> AsyncGenerator[Result, None]:
-        """Take each instance out of ``pending`` with its result; what is left in the end was not tried."""
-        destination = self.destination
-        failure: Deferred | None = None
-        tried: list[Strategy] = []
-        chain = negotiation.chain(destination.transfer_syntax_strategy, destination.max_association_retries)
-        for strategy in self._learned.in_order(chain):
-            if not (due := self._due(strategy, pending, all_of_them=not tried or failure is not None)):
-                continue
-            if tried:
-                self._report_fallback(strategy, tried, failure or due[0].outcome)
-            tried.append(strategy)
-            for each in due:
-                each.strategies.append(strategy)
-            failure = None
-            try:
-                async with aclosing(self._round(strategy, calling_ae_title, due)) as ended:
-                    async for each in ended:
-                        pending.remove(each)
-                        yield self._result(each)
-            except AssociationFailedError as failed:
-                failure = self._not_opened(failed)
-                self._unopened.append(strategy)
-                if not negotiation.another_strategy(failed.failure, failed.rejection):
-                    break
-            except _BrokenOffError:
-                return
-        for each in list(pending):
-            pending.remove(each)
-            each.outcome = each.outcome or failure
-            yield self._result(each)
-
-    async def _round(
-        self, strategy: Strategy, calling_ae_title: str, due: list[_Pending]
-    ) -> AsyncGenerator[_Pending, None]:
-        """One strategy. Yields those that have their outcome; the others may do better with the next strategy.
-
-        Whose fault a failure during a C-STORE is, the next instance shows: if that one is stored, it was the
-        instance's own; if it fails too, the destination is in trouble and the rest is left alone.
+    async def _strategies(self, group: Sequence[Pending]) -> AsyncGenerator[Pending, None]:
+        """Those that have their outcome; the others are being converted.
 
         Raises:
-            AssociationFailedError: the association was not opened.
-            _BrokenOffError: the destination is in trouble; those that were not tried have no outcome.
+            BrokenOffError: the destination is in trouble, the others are left alone.
         """
-        suspect: _Pending | None = None
-        for number, each in enumerate(due):
-            line = await self._open(strategy, calling_ae_title, due[number:])
-            outcome = each.outcome = await self._try(line, each)
-            match outcome:
-                case Stored():
-                    for settled in _after_success(each, suspect):
-                        yield settled
-                    suspect = None
-                case Refused():
-                    if not outcome.next_strategy:
+        pending = [*group]
+        failure: Deferred | None = None
+        self._line.chain_begins()
+        for strategy in self._in_order(pending):
+            due = [each for each in pending if self._is_due(each, strategy, unopened=failure is not None)]
+            if not due:
+                continue
+            self._begin(strategy, due, failure)
+            failure = None
+            try:
+                async with aclosing(self._round(strategy, due).ended()) as ended:
+                    async for each in ended:
+                        pending.remove(each)
                         yield each
-                case Deferred():
-                    if each.blamed:
-                        yield each
-                    elif suspect is None:
-                        suspect = each
-                    else:
-                        yield suspect
-                        yield each
-                        raise _BrokenOffError
-                case _:
-                    assert_never(outcome)
-        if suspect is not None:
-            yield suspect
+            except AssociationFailedError as failed:
+                failure = self._not_opened(failed)
+                for each in due:
+                    each.drop_conversion()
+                if not negotiation.another_strategy(failed.failure, failed.rejection):
+                    _acquit(pending, failure)
+                    break
+        for each in pending:
+            if each.conversion is None:
+                each.outcome = each.outcome or failure
+                yield each
 
-    def _due(self, strategy: Strategy, pending: Sequence[_Pending], *, all_of_them: bool) -> list[_Pending]:
-        """Those for whom a strategy has something that was not tried yet; all, if nothing could be tried before."""
-        return [
-            each
-            for each in pending
-            if all_of_them
-            or negotiation.adds(each.identity, strategy, self.destination, converts, frozenset(each.tested))
-        ]
+    def _in_order(self, pending: Collection[Pending]) -> Sequence[Strategy]:
+        destination = self.destination
+        identities = {(each.identity.sop_class, each.identity.transfer_syntax): each.identity for each in pending}
 
-    # One association, one instance
+        def wanted(strategy: Strategy) -> Collection[Pair]:
+            return {
+                (identity.sop_class, syntax)
+                for identity in identities.values()
+                for syntax in negotiation.candidates(identity, strategy, destination, converts)
+            }
 
-    async def _open(self, strategy: Strategy, calling_ae_title: str, due: Sequence[_Pending]) -> _Line:
-        """An association that can carry the first of ``due``, and as many of the others as find room."""
-        line = self._line
-        if line is not None and await self._serves(line, strategy, calling_ae_title, due[0].identity):
-            self._associations = self._associations or 1
-            return line
-        await self.release()
-        proposal = negotiation.propose([each.identity for each in due], strategy, self.destination, converts)
-        address = Address(
-            self.destination.remote_host,
-            self.destination.remote_port,
-            self.destination.remote_ae_title,
-            calling_ae_title,
-        )
-        self._associations += 1
-        association = await self._associate(
-            address, proposal.contexts, deadlines=self.destination.deadlines, buffers=self._buffers
-        )
-        self._line = _Line(association, proposal, strategy, calling_ae_title)
-        self._learned.failed(self._unopened)
-        await self._learned.answered(association.contexts, proposal)
-        return self._line
+        chain = negotiation.chain(destination.transfer_syntax_strategy, destination.max_association_retries)
+        return self._learned.in_order(chain, wanted)
 
-    async def _serves(self, line: _Line, strategy: Strategy, calling_ae_title: str, identity: Identity) -> bool:
-        wanted = negotiation.candidates(identity, strategy, self.destination, converts)
+    def _is_due(self, each: Pending, strategy: Strategy, *, unopened: bool) -> bool:
+        """Whether a strategy has something for it that was not tried yet; if nothing could be tried before, any has."""
+        if each.conversion is not None:
+            return strategy is each.strategies[-1]
         return (
-            line.strategy is strategy
-            and line.calling_ae_title == calling_ae_title
-            and line.proposal.covers((identity.sop_class, syntax) for syntax in wanted)
-            and not line.association.over
-            and (anyio.current_time() - self._used_at < FRESH or await line.association.still_open())
+            unopened
+            or not each.strategies
+            or negotiation.adds(each.identity, strategy, self.destination, converts, frozenset(each.tested))
         )
 
-    async def _try(self, line: _Line, each: _Pending) -> Outcome:
-        plan = negotiation.plan(
-            each.identity,
-            line.association.contexts,
-            line.strategy,
+    def _begin(self, strategy: Strategy, due: Sequence[Pending], failure: Deferred | None) -> None:
+        newcomers = [each for each in due if strategy not in each.strategies]
+        if newcomers and newcomers[0].strategies:
+            self._reports.fallback(strategy, newcomers[0], failure or newcomers[0].outcome)
+        for each in newcomers:
+            each.strategies.append(strategy)
+
+    def _round(self, strategy: Strategy, due: Sequence[Pending]) -> Round:
+        return Round(
             self.destination,
-            converts,
-            failed=frozenset(each.failed),
-            avoided=self._learned.avoided(each.identity.sop_class),
+            strategy,
+            due,
+            line=self._line,
+            conversions=self._conversions,
+            learned=self._learned,
+            reports=self._reports,
+            in_doubt=self.in_doubt,
         )
-        match plan:
-            case Unsupported():
-                wanted = negotiation.candidates(each.identity, line.strategy, self.destination, converts)
-                each.tested.update((each.identity.sop_class, syntax) for syntax in wanted)
-                return each.outcome or retry.outcome_of_failure(self._no_context(each.identity, plan, line.strategy))
-            case AsIs():
-                answer = await self._store(line.association, plan, each, each.instance)
-            case Convert():
-                answer = await self._convert_and_store(line.association, plan, each)
-            case _:
-                assert_never(plan)
-        self._used_at = anyio.current_time()
-        outcome = self._judge(answer, each)
-        if each.outcome is not None and isinstance(answer, Failed) and answer.cause is Cause.CANNOT_CONVERT:
-            # What the peer said to an earlier strategy is more than that there is no other way.
-            outcome = each.outcome
-        if not each.uncertain:
-            self.in_doubt.discard(each.instance.number)
-        if isinstance(outcome, Stored):
-            self._report_success(line, each, outcome)
-            await self._learned.stored(each.identity.sop_class, plan.transfer_syntax, refused=frozenset(each.refused))
-        else:
-            if isinstance(answer, Answered) and isinstance(outcome, Refused):
-                each.refused.add(plan.transfer_syntax)
-            each.failed.add(plan.transfer_syntax)
-            each.tested.add((each.identity.sop_class, plan.transfer_syntax))
-        return outcome
-
-    async def _store(
-        self, association: Association, plan: AsIs | Convert, each: _Pending, instance: Outgoing
-    ) -> Answered | Failed:
-        self.in_doubt.add(instance.number)
-        each.transfer_syntax = plan.transfer_syntax
-        return await association.store(plan.context_id, instance)
-
-    async def _convert_and_store(self, association: Association, plan: Convert, each: _Pending) -> Answered | Failed:
-        try:
-            async with self._transcoder.converted(each.instance, plan.transfer_syntax) as converted:
-                return await self._store(association, plan, each, converted)
-        except ConversionError as error:
-            return Failed(Cause.CANNOT_CONVERT, f"The instance cannot be converted: {error}")
-        except ContentError as damaged:
-            return Failed(Cause.PAYLOAD_DAMAGED, str(damaged))
-
-    def _judge(self, answer: Answered | Failed, each: _Pending) -> Outcome:
-        match answer:
-            case Answered():
-                each.error_comment = answer.error_comment
-                return retry.outcome_of_answer(
-                    answer, uncertain=each.uncertain, duplicate_is_delivered=self.destination.duplicate_is_delivered
-                )
-            case Failed():
-                each.uncertain |= answer.cause in retry.DURING_STORE
-                return retry.outcome_of_failure(answer)
-            case _:
-                assert_never(answer)
 
     def _not_opened(self, failed: AssociationFailedError) -> Deferred:
         """The outcome for those whose association was not opened: not their fault, as nothing of theirs was sent.
@@ -379,74 +263,23 @@ class Attempt:
             return replace(outcome, scope=Scope.INSTANCE, hold=False)
         return replace(outcome, scope=Scope.DESTINATION)
 
-    def _no_context(self, identity: Identity, plan: Unsupported, strategy: Strategy) -> Failed:
-        cause = Cause.SOP_CLASS_NOT_SUPPORTED if plan.sop_class_refused else Cause.NO_CONTEXT
-        sentence = negotiation.no_context(
-            identity, plan, strategy=strategy, destination=self.destination, converts=converts
-        )
-        # The sentence stays word for word, as people search for it; the names of its UIDs follow.
-        accepted = ", ".join(transfer_syntax(syntax).name for syntax in plan.accepted) or "none"
-        stored = transfer_syntax(identity.transfer_syntax).name
-        return Failed(cause, f"{sentence} ({name_of(identity.sop_class)}, stored in {stored}; accepted: {accepted})")
 
-    # What is said about it
+def _by_title(pending: Iterable[Pending]) -> Iterable[Sequence[Pending]]:
+    """Those that can share an association."""
+    groups: dict[str, list[Pending]] = {}
+    for each in pending:
+        groups.setdefault(each.calling_ae_title, []).append(each)
+    return groups.values()
 
-    def _result(self, each: _Pending) -> Result:
-        assert each.outcome is not None
-        tried = tuple(each.strategies)
-        if isinstance(each.outcome, Refused):
-            self._journal.publish(
-                StrategiesFailed(
-                    destination=self.destination.name,
-                    instance=each.identity.sop_instance,
-                    sop_class=each.identity.sop_class,
-                    stored_transfer_syntax=each.identity.transfer_syntax,
-                    strategies_tried=tried,
-                    attempts=self._associations,
-                    error=each.outcome.error,
-                )
-            )
-        return Result(
-            each.instance,
-            each.outcome,
-            each.blamed,
-            tried[-1],
-            tried,
-            self._associations,
-            each.transfer_syntax,
-            each.uncertain,
-            each.error_comment,
-        )
 
-    def _report_fallback(self, strategy: Strategy, tried: Sequence[Strategy], because: Outcome | None) -> None:
-        self._journal.publish(
-            Fallback(
-                destination=self.destination.name,
-                strategy=strategy,
-                strategies_tried=tuple(tried),
-                error="" if because is None or isinstance(because, Stored) else because.error,
-            )
-        )
+def _acquit(pending: Iterable[Pending], failure: Deferred) -> None:
+    """The destination went away before their next strategy could be tried: what it said before is not the end.
 
-    def _report_success(self, line: _Line, each: _Pending, outcome: Stored) -> None:
-        answers = line.association.contexts
-        accepted = sum(1 for answer in answers if answer.transfer_syntax is not None)
-        self._journal.publish(
-            StoreSucceeded(
-                destination=self.destination.name,
-                instance=each.identity.sop_instance,
-                sop_class=each.identity.sop_class,
-                stored_transfer_syntax=each.identity.transfer_syntax,
-                transfer_syntax=each.transfer_syntax,
-                converted=each.transfer_syntax != each.identity.transfer_syntax,
-                strategy=line.strategy,
-                attempts=self._associations,
-                bytes=each.instance.size,
-                status=f"{outcome.status:04X}H",
-                accepted_contexts=accepted,
-                rejected_contexts=len(answers) - accepted,
-            )
-        )
+    What failed during a C-STORE without being blamed for it keeps that outcome.
+    """
+    for each in pending:
+        if each.blamed or isinstance(each.outcome, Refused):
+            each.outcome, each.blamed = failure, False
 
 
 def _title_refused(failed: AssociationFailedError) -> bool:
@@ -454,17 +287,3 @@ def _title_refused(failed: AssociationFailedError) -> bool:
     if failed.rejection is None:
         return failed.failure.cause is Cause.ASSOCIATION_REJECTED
     return failed.rejection[1:] == CALLING_AE_TITLE_NOT_RECOGNIZED
-
-
-def _after_success(stored: _Pending, suspect: _Pending | None) -> Iterator[_Pending]:
-    """What has its outcome now; the failure before was the suspect's own.
-
-    A peer that breaks off in mid-object may do so for the transfer syntax: another strategy is worth a try. One that
-    answered "not now" is not helped by a conversion.
-    """
-    yield stored
-    if suspect is not None:
-        suspect.blamed = True
-        assert isinstance(suspect.outcome, Deferred), "who failed definitely is no suspect"
-        if suspect.outcome.cause not in retry.DURING_STORE:
-            yield suspect

@@ -1,12 +1,12 @@
 """Whether a destination works, and until when it is left alone if not. Stored, so a restart changes nothing."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import datetime
 from functools import partial
 
-import anyio
-
 from router.durable.queue import Queue
+from router.flow.change import Change
 from router.flow.patience import insist
 from router.journal import DestinationRecovered, DestinationTrouble, Journal
 from router.model.delivery import Standing
@@ -32,27 +32,32 @@ class Breaker:
         self._journal = journal
         self._clock = clock
         self._chance = chance
-        self._closed = anyio.Event()
-        self._opened = anyio.Event()
         self.standing = Standing()
+        self.changed = Change()
+        """Noted whenever it opens or closes, and by others whose word counts for whether something may be sent."""
 
     async def load(self) -> None:
         """Go on where the last run stopped."""
         self.standing = await insist(partial(self._queue.standing, self._destination.name), self._journal)
-        (self._opened if self.standing.failures else self._closed).set()
+        self.changed.note()
 
     @property
     def closed(self) -> bool:
         """Whether the destination works, as far as is known."""
-        return self._closed.is_set()
-
-    async def wait_closed(self) -> None:
-        """Until the destination works."""
-        await self._closed.wait()
+        return self.standing.failures == 0
 
     async def wait_opened(self) -> None:
-        """Until it does not."""
-        await self._opened.wait()
+        """Until the destination does not work."""
+        while self.closed:
+            await self.changed.wait()
+
+    async def retry_now(self) -> None:
+        """Somebody believes that it works again: it is tried at once."""
+        if not self.closed:
+            now = self._clock()
+            self.standing = replace(self.standing, retry_at=now)
+            self.changed.note()
+            await self._store(now)
 
     async def trip(self, outcome: Deferred, *, probing: bool = False) -> None:
         """The destination failed. Associations that notice while it is known already change nothing, a probe does."""
@@ -60,13 +65,12 @@ class Breaker:
             return
         now = self._clock()
         self.standing = retry.trouble(self.standing, outcome, self._destination.back_off, now=now, chance=self._chance)
-        if self.closed:  # otherwise associations wait for the event that is there
-            self._closed = anyio.Event()
-        self._opened.set()
+        self.changed.note()
         self._journal.publish(
             DestinationTrouble(
                 destination=self._destination.name,
                 attempt=self.standing.failures,
+                cause=outcome.cause,
                 error=outcome.error,
                 next_attempt_at=self.standing.retry_at,
             )
@@ -80,8 +84,7 @@ class Breaker:
         now = self._clock()
         since = self.standing.since or now
         self.standing = Standing()
-        self._opened = anyio.Event()
-        self._closed.set()
+        self.changed.note()
         self._journal.publish(
             DestinationRecovered(
                 destination=self._destination.name, duration_ms=round((now - since).total_seconds() * 1000)

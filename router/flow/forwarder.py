@@ -1,7 +1,7 @@
 """Out: from the queue to one destination. One forwarder per destination, so that none waits for another."""
 
-from collections.abc import Callable, Collection, Iterator, Sequence
-from contextlib import aclosing, contextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
+from contextlib import aclosing, asynccontextmanager, contextmanager
 from dataclasses import replace
 from datetime import datetime
 from functools import partial
@@ -11,30 +11,39 @@ import anyio
 
 from router.dicom.buffers import Buffers
 from router.dicom.content import Outgoing
-from router.dicom.scu import Address, AssociationFailedError, associate
+from router.dicom.scu import associate
 from router.durable.queue import Capabilities, Queue
 from router.durable.spool import Spool
-from router.flow.attempt import FALLBACK_AE_TITLE, Attempt, Result
+from router.flow.attempt import Attempt
+from router.flow.books import Books
 from router.flow.breaker import Breaker
 from router.flow.learned import Learned, load
+from router.flow.mender import Mender
+from router.flow.pacer import LONGEST_SLEEP, Pacer
 from router.flow.patience import insist
 from router.flow.ports import Associate, Transcoder
-from router.journal import DeadLetter, DeliveryDeferred, Journal
-from router.model.delivery import Claim, Delivery, Settlement, State
-from router.model.destination import Destination
-from router.model.outcome import Deferred, Failed, Scope, Stored
-from router.model.presentation_context import VERIFICATION, PresentationContext
-from router.model.transfer_syntax import IMPLICIT_VR_LITTLE_ENDIAN
+from router.flow.sender import Sender
+from router.journal import Defect, Journal, place_of
+from router.model.delivery import Claim, Delivery, Wanted
+from router.model.destination import Destination, Strategy
+from router.model.outcome import Cause, Deferred, Scope, Stored
 from router.rules import retry
+from router.rules.negotiation import Pair
+from router.rules.pacing import Go, Pace, Reason, Wait
 
 OWNER = "daemon"
 """Who claims; a queue that several daemons share will want their names."""
 
-CLAIMED_AT_ONCE = 32
-"""Deliveries per claim: enough to build one proposal for, few enough for a crash to leave little uncertain."""
+AFTER_A_DEFECT = 10.0
+"""Seconds before a line whose work ended with an error of ours goes on."""
 
-LONGEST_SLEEP = 60.0
-"""Seconds after which the clock is looked at again: it may have been set."""
+NOTHING = Claim(0, ())
+
+MOST_CONVERTING = 256
+"""Deliveries of one association that are being converted, or wait for it; then nothing more is claimed."""
+
+MOST_REMEMBERED = 10_000
+"""Deliveries whose last failure is remembered, to find out whose fault it was."""
 
 
 class Forwarder:
@@ -61,12 +70,19 @@ class Forwarder:
         self._buffers = buffers
         self._journal = journal
         self._clock = clock
-        self._chance = chance
         self._associate = associate
         self._capabilities = capabilities
         self._learned: Learned
+        self._loaded = anyio.Event()
+        """What earlier runs learned."""
         self._breaker = Breaker(destination, queue, journal=journal, clock=clock, chance=chance)
+        self._pacer = Pacer(destination, self._breaker, clock=clock)
+        self._mender = Mender(destination, self._breaker, send_one=self._send_one, associate=associate, buffers=buffers)
+        self._books = Books(destination, queue, journal=journal, clock=clock, chance=chance)
+        self._linger_for = destination.deadlines.linger
         self._room = anyio.Semaphore(destination.max_associations)
+        self._lines: dict[int, Attempt] = {}
+        """By number: those that may have an association open."""
         self._stored = 0
         """Instances, since the start."""
         self._failed: dict[int, int] = {}
@@ -77,11 +93,23 @@ class Forwarder:
     async def run(self) -> None:
         """Forward until ``stop`` or cancellation."""
         await self._breaker.load()
+        self._pacer.pause(paused=await insist(partial(self._queue.paused, self.destination.name), self._journal))
         self._learned = await load(self.destination, self._capabilities, journal=self._journal, clock=self._clock)
+        self._loaded.set()
         async with anyio.create_task_group() as lines:
-            lines.start_soon(self._mend)
-            for _ in range(self.destination.max_associations):
-                lines.start_soon(self._forward_what_is_due)
+            lines.start_soon(self._behind_a_firewall, self._mend)
+            for number in range(self.destination.max_associations):
+                lines.start_soon(self._behind_a_firewall, partial(self._forward_what_is_due, number))
+
+    async def _behind_a_firewall(self, work: Callable[[], Awaitable[None]]) -> None:
+        """An error of ours costs what it happened to, never the daemon."""
+        while not self._stopping.is_set():
+            try:
+                await work()
+            except Exception as error:  # noqa: BLE001 -- the one place where a forwarder's defects stop
+                self._journal.publish(Defect(destination=self.destination.name, error=place_of(error)))
+                with self._until_stopped():
+                    await anyio.sleep(AFTER_A_DEFECT)
 
     def stop(self) -> None:
         """Finish the instances that are being sent, give the others back, and end."""
@@ -89,121 +117,177 @@ class Forwarder:
         for waiting in self._waiting:
             waiting.cancel()
 
-    async def _forward_what_is_due(self) -> None:
+    @property
+    def told_to_stop(self) -> bool:
+        """Whether somebody said ``stop``."""
+        return self._stopping.is_set()
+
+    # What operators ask and order
+
+    @property
+    def works(self) -> bool:
+        """Whether the destination works, as far as is known."""
+        return self._breaker.closed
+
+    @property
+    def troubled_since(self) -> datetime | None:
+        """When it stopped working; None: it works."""
+        return self._breaker.standing.since
+
+    @property
+    def associations(self) -> tuple[int, int]:
+        """How many are open, and how many may be."""
+        return sum(attempt.associated for attempt in self._lines.values()), self._pacer.allowed
+
+    def pace(self) -> Pace:
+        """Whether something may be sent now, or what is waited for, and until when."""
+        return self._pacer.pace()
+
+    def pause(self, *, paused: bool) -> None:
+        """Finish the instances that are being sent and keep the others back; or go on."""
+        self._pacer.pause(paused=paused)
+
+    async def retry_now(self) -> None:
+        """A destination that does not work is tried at once."""
+        await self._breaker.retry_now()
+
+    async def learn(self, accepted: Mapping[Pair, bool]) -> None:
+        """What a probe found out, for the next association and for later runs."""
+        await self._loaded.wait()
+        await self._learned.told(accepted)
+
+    # Forwarding
+
+    async def _forward_what_is_due(self, number: int) -> None:
         """One association at a time, many instances on it."""
-        attempt = self._attempt()
         while not self._stopping.is_set():
             with self._until_stopped():
-                await self._breaker.wait_closed()
-            async with self._room:
-                try:
-                    while self._breaker.closed and not self._stopping.is_set():
-                        claim = await self._claim(CLAIMED_AT_ONCE)
-                        if claim.deliveries:
-                            await self.forward(claim, attempt)
-                        else:
-                            await self._wait_for_work(attempt)
-                    await attempt.release()
-                finally:
-                    await attempt.abort()
+                await self._until_it_may(number)
+            async with self._room, self._sender() as sender:
+                self._lines[number] = sender.attempt
+                while not self._stopping.is_set() and await self._forward_some(number, sender):
+                    pass
+                await sender.attempt.release()
 
-    async def forward(self, claim: Claim, attempt: Attempt, *, probing: bool = False) -> None:
-        """Try what was claimed and settle each delivery; what was not tried, or not at its own cost, is given back."""
-        owed = {delivery.id: delivery for delivery in claim.deliveries}
+    async def _until_it_may(self, number: int) -> None:
+        while isinstance(pace := self._pacer.pace(self._others(number)), Wait):
+            await self._pacer.wait(pace)
+
+    def _others(self, number: int) -> int:
+        """Open associations that go before the one of this number: those with a lower one, or all if it is not open."""
+        mine = self._lines.get(number)
+        first = number if mine is not None and mine.associated else self.destination.max_associations
+        return sum(each.associated for other, each in self._lines.items() if other < first and other != number)
+
+    async def _forward_some(self, number: int, sender: Sender) -> bool:
+        """Forward one claim, or wait for work; False: nothing may be sent for longer than the association lingers."""
+        attempt = sender.attempt
+        match self._pacer.pace(self._others(number)):
+            case Wait(Reason.BANDWIDTH, datetime() as until) as wait if until - self._clock() < self._linger_for:
+                with self._until_stopped():
+                    await self._pacer.wait(wait)
+            case Wait():
+                return False
+            case Go(deliveries):
+                claim = NOTHING
+                if len(attempt.left) < MOST_CONVERTING:
+                    claim = await self._claim(self._pacer.wanted(deliveries, attempt.group))
+                    self._pacer.claimed(claim)
+                if claim.deliveries or attempt.ready:
+                    stored = sender.stored
+                    await self._forward_by_strategy(claim, sender)
+                    if sender.stored > stored:
+                        self._pacer.stored()
+                elif len(attempt.left) >= MOST_CONVERTING:
+                    with self._until_stopped():
+                        await attempt.converted()
+                else:
+                    await self._wait_for_work(attempt)
+        return True
+
+    async def _forward_by_strategy(self, claim: Claim, sender: Sender) -> None:
+        """Those for which an operator chose a strategy have an association of their own."""
+        chosen: dict[Strategy | None, list[Delivery]] = {None: []}
+        for delivery in claim.deliveries:
+            chosen.setdefault(delivery.strategy, []).append(delivery)
+        for strategy, deliveries in chosen.items():
+            part = Claim(claim.token, tuple(deliveries))
+            if strategy is None:
+                await self.forward(part, sender, leave_converting=True)
+            else:
+                await sender.attempt.release()
+                await self._forward_alone(part, strategy)
+
+    async def _forward_alone(self, claim: Claim, strategy: Strategy | None, *, probing: bool = False) -> None:
+        async with self._sender(strategy) as sender:
+            await self.forward(claim, sender, probing=probing)
+            await sender.attempt.release()
+
+    async def forward(
+        self, claim: Claim, sender: Sender, *, probing: bool = False, leave_converting: bool = False
+    ) -> None:
+        """Try what was claimed and settle each delivery; what was not tried, or not at its own cost, is given back.
+
+        Args:
+            claim: due deliveries.
+            sender: has an association, and what is left of earlier claims because it was being converted.
+            probing: the destination is in trouble, and this shows whether it works again.
+            leave_converting: leave those that are being converted to the next call.
+        """
+        sender.owe(claim)
         uncertain = frozenset(delivery.id for delivery in claim.deliveries if delivery.uncertain)
         suspicion: Deferred | None = None
         try:
-            async with aclosing(attempt.outcomes(self._outgoing(claim), uncertain)) as results:
+            tried = sender.attempt.outcomes(self._outgoing(claim), uncertain, leave_converting=leave_converting)
+            async with aclosing(tried) as results:
                 async for result in results:
                     number, blamed = result.instance.number, result.blamed
                     failed_before = self._failed.pop(number, self._stored)
+                    self._pacer.sent(result.instance.size)
                     match result.outcome:
                         case Deferred(scope=Scope.DESTINATION) as outcome:
-                            await self._breaker.trip(outcome, probing=probing)
+                            await self._failed_as_a_whole(outcome, sender.attempt, probing=probing)
                             break
                         case Deferred(scope=Scope.UNDECIDED) as outcome if not blamed:
                             suspicion = outcome
                             blamed = failed_before < self._stored and not probing
-                            self._failed[number] = self._stored
+                            self._remember(number)
                         case Stored():
                             self._stored += 1
+                            sender.stored += 1
                             await self._breaker.reset()
-                    await self._settle(claim, owed.pop(number), result, blamed=blamed)
-                    if self._stopping.is_set():
+                    await self._books.settle(*sender.settled(number), result, blamed=blamed)
+                    if self._stopping.is_set() or (not probing and isinstance(self._pacer.pace(), Wait)):
                         break
             # One failure with nothing stored after it proves nothing. Two of different instances, or one that was to
             # show whether the destination works again, are the destination's trouble.
             if suspicion is not None and (probing or list(self._failed.values()).count(self._stored) > 1):
                 await self._breaker.trip(suspicion, probing=probing)
         finally:
-            if owed:
-                await self._give_back(Claim(claim.token, tuple(owed.values())), attempt.in_doubt)
+            await self._books.give_back(sender.not_tried(sender.attempt.left), sender.attempt.in_doubt)
 
-    async def _claim(self, limit: int) -> Claim:
+    async def _failed_as_a_whole(self, outcome: Deferred, attempt: Attempt, *, probing: bool) -> None:
+        """The destination cannot be sent to; but a peer that has a limit works, as its other associations show."""
+        if outcome.cause is Cause.LOCAL_LIMIT and any(
+            other.associated for other in self._lines.values() if other is not attempt
+        ):
+            self._pacer.refused()
+        else:
+            await self._breaker.trip(outcome, probing=probing)
+
+    def _remember(self, number: int) -> None:
+        self._failed[number] = self._stored
+        if len(self._failed) > MOST_REMEMBERED:  # those that were dropped or sent elsewhere meanwhile
+            del self._failed[next(iter(self._failed))]
+
+    async def _claim(self, wanted: Wanted) -> Claim:
         return await insist(
-            lambda: self._queue.claim(self.destination.name, OWNER, limit, self._clock()), self._journal
+            lambda: self._queue.claim(self.destination.name, OWNER, wanted, self._clock()), self._journal
         )
-
-    async def _give_back(self, claim: Claim, in_doubt: Collection[int]) -> None:
-        """Uncharged; but the queue remembers which of them the peer may have."""
-        now = self._clock()
-        interrupted = [
-            Settlement(delivery.id, State.QUEUED, next_attempt_at=now, uncertain=True)
-            for delivery in claim.deliveries
-            if delivery.id in in_doubt
-        ]
-        if interrupted:
-            await insist(partial(self._queue.settle, claim, interrupted, now), self._journal)
-        await insist(partial(self._queue.give_back, claim), self._journal)
-
-    async def _settle(self, claim: Claim, delivery: Delivery, result: Result, *, blamed: bool) -> None:
-        now = self._clock()
-        settlement = replace(
-            retry.settle(delivery, result.outcome, self.destination, blamed=blamed, now=now, chance=self._chance),
-            strategy=result.strategy,
-            transfer_syntax=result.transfer_syntax,
-            associations=result.associations,
-            uncertain=result.uncertain,
-            error_comment=result.error_comment,
-        )
-        await insist(partial(self._queue.settle, claim, [settlement], now), self._journal)
-        self._report(delivery, settlement)
-
-    def _report(self, delivery: Delivery, settlement: Settlement) -> None:
-        status = "" if settlement.status is None else f"{settlement.status:04X}H"
-        if settlement.state is State.QUEUED:
-            self._journal.publish(
-                DeliveryDeferred(
-                    destination=delivery.destination,
-                    instance=delivery.identity.sop_instance,
-                    study=delivery.study,
-                    attempt=delivery.attempts + 1,
-                    status=status,
-                    error=settlement.error,
-                    next_attempt_at=settlement.next_attempt_at,
-                )
-            )
-        elif settlement.state is State.DEAD:
-            self._journal.publish(
-                DeadLetter(
-                    destination=delivery.destination,
-                    instance=delivery.identity.sop_instance,
-                    study=delivery.study,
-                    attempt=delivery.attempts + 1,
-                    status=status,
-                    error=settlement.error,
-                )
-            )
 
     # A destination in trouble
 
     async def _mend(self) -> None:
-        """Try a destination in trouble when its time has come, with as little as shows whether it works.
-
-        After a failed connection or association that is a C-ECHO; after failed C-STOREs one instance, because a PACS
-        with a full disk answers C-ECHO with success.
-        """
-        attempt = self._attempt()
         while not self._stopping.is_set():
             with self._until_stopped():
                 await self._breaker.wait_opened()
@@ -211,80 +295,53 @@ class Forwarder:
             async with self._room:
                 if self._breaker.closed or self._stopping.is_set():
                     continue
-                shown = await self._probe(attempt)
+                shown = await self._mender.try_it()
             if not shown:
-                await self._wait_for_work(attempt)
+                await self._wait_for_work()
 
-    async def _probe(self, attempt: Attempt) -> bool:
-        """Whether there was something to try."""
-        # A PACS that tells modalities by their titles would refuse a C-ECHO in any other name.
-        if self._breaker.standing.cause in retry.SHOWN_BY_C_STORE or self.destination.local_ae_title is None:
-            return await self._try_one(attempt)
-        await self._try_echo()
-        return True
-
-    async def _try_one(self, attempt: Attempt) -> bool:
-        before = self._breaker.standing
-        claim = await self._claim(1)
-        if not claim.deliveries:
-            return False
-        try:
-            await self.forward(claim, attempt, probing=True)
-            await attempt.release()
-        finally:
-            await attempt.abort()
-        if self._breaker.standing is before:
-            # It was refused, which is the instance's affair: the destination answers.
-            await self._breaker.reset()
-        return True
-
-    async def _try_echo(self) -> None:
-        destination = self.destination
-        address = Address(
-            destination.remote_host,
-            destination.remote_port,
-            destination.remote_ae_title,
-            destination.local_ae_title or FALLBACK_AE_TITLE,
-        )
-        context = PresentationContext(1, VERIFICATION, (IMPLICIT_VR_LITTLE_ENDIAN,))
-        failure: Failed | None = None
-        try:
-            association = await self._associate(
-                address, [context], deadlines=destination.deadlines, buffers=self._buffers
-            )
-        except AssociationFailedError as failed:
-            failure = failed.failure
-        else:
-            # A peer that associates but has no Verification works, as far as can be told.
-            if association.contexts[0].transfer_syntax is not None:
-                answer = await association.echo(context.id)
-                failure = answer if isinstance(answer, Failed) else None
-            await association.release()
-        outcome = None if failure is None else retry.outcome_of_failure(failure)
-        if isinstance(outcome, Deferred):
-            await self._breaker.trip(outcome, probing=True)
-        else:
-            await self._breaker.reset()
-
-    # Waiting
-
-    async def _wait_for_work(self, attempt: Attempt) -> None:
-        """Until something is due. An open association lingers for a moment, then it is released."""
-        due = await insist(partial(self._queue.next_due, self.destination.name), self._journal)
-        linger = self.destination.deadlines.linger.total_seconds()
-        seconds = None if due is None else min(max(0.0, (due - self._clock()).total_seconds()), LONGEST_SLEEP)
-        with self._until_stopped(), anyio.move_on_after(seconds):
-            if attempt.associated:
-                with anyio.move_on_after(linger):
-                    await self._queue.changed(self.destination.name)
-                    return
-                await attempt.release()
-            await self._queue.changed(self.destination.name)
+    async def _send_one(self) -> bool:
+        claim = await self._claim(Wanted(1))
+        if claim.deliveries:
+            await self._forward_alone(claim, claim.deliveries[0].strategy, probing=True)
+        return bool(claim.deliveries)
 
     async def _until_retry(self) -> None:
         # The time of day has no event and may be set, and the destination may recover and fail again meanwhile.
-        while (retry_at := self._breaker.standing.retry_at) and (now := self._clock()) < retry_at:  # noqa: ASYNC110
-            await anyio.sleep(min((retry_at - now).total_seconds(), LONGEST_SLEEP))
+        while (retry_at := self._breaker.standing.retry_at) and (now := self._clock()) < retry_at:
+            with anyio.move_on_after(min((retry_at - now).total_seconds(), LONGEST_SLEEP)):
+                await self._breaker.changed.wait()
+
+    # Waiting
+
+    async def _wait_for_work(self, attempt: Attempt | None = None) -> None:
+        """Until something is due. An open association lingers for a moment, then it is released."""
+        if attempt is not None and attempt.associated:
+            await self._linger(attempt)
+            return
+        due = await insist(partial(self._queue.next_due, self.destination.name), self._journal)
+        seconds = None if due is None else min(max(0.0, (due - self._clock()).total_seconds()), LONGEST_SLEEP)
+        with self._until_stopped(), anyio.move_on_after(seconds):
+            await self._something_new(attempt)
+
+    async def _something_new(self, attempt: Attempt | None) -> None:
+        """Something was queued, or what was being converted can be sent."""
+
+        async def first(wait: Callable[[], Awaitable[None]]) -> None:
+            await wait()
+            waiting.cancel_scope.cancel()
+
+        async with anyio.create_task_group() as waiting:
+            waiting.start_soon(first, partial(self._queue.changed, self.destination.name))
+            if attempt is not None:
+                waiting.start_soon(first, attempt.converted)
+
+    async def _linger(self, attempt: Attempt) -> None:
+        """Until something comes for an open association; what is due may be for another one."""
+        left = attempt.idle_since + self._linger_for.total_seconds() - anyio.current_time()
+        with self._until_stopped(), anyio.move_on_after(max(0.0, left)) as lingering:
+            await self._something_new(attempt)
+        if lingering.cancelled_caught or left <= 0:
+            await attempt.release()
 
     @contextmanager
     def _until_stopped(self) -> Iterator[None]:
@@ -298,15 +355,26 @@ class Forwarder:
             finally:
                 self._waiting.discard(waiting)
 
-    def _attempt(self) -> Attempt:
-        return Attempt(
-            self.destination,
+    @asynccontextmanager
+    async def _sender(self, strategy: Strategy | None = None) -> AsyncIterator[Sender]:
+        """Sends over an association of its own; with an operator's strategy in place of the destination's."""
+        destination = self.destination
+        if strategy is not None:
+            destination = replace(destination, transfer_syntax_strategy=strategy)
+        attempt = Attempt(
+            destination,
             transcoder=self._transcoder,
             buffers=self._buffers,
             journal=self._journal,
             associate=self._associate,
             learned=self._learned,
         )
+        async with attempt:
+            sender = Sender(attempt)
+            try:
+                yield sender
+            finally:
+                await self._books.give_back(sender.not_tried(), attempt.in_doubt)
 
     def _outgoing(self, claim: Claim) -> Sequence[Outgoing]:
         return [
@@ -318,6 +386,8 @@ class Forwarder:
                 size=delivery.size,
                 digest=delivery.digest,
                 calling_ae_title=delivery.envelope.calling_ae_title,
+                study=delivery.study,
+                series=delivery.series,
             )
             for delivery in claim.deliveries
         ]

@@ -3,7 +3,7 @@
 ``receive`` runs where the association is, ``admit`` at the queue's owner; between them only an ``Arrival`` passes.
 """
 
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
@@ -15,20 +15,25 @@ from router.dicom import part10
 from router.dicom.incoming import Answer, Offer
 from router.dicom.link import Piece
 from router.dicom.survey import Survey, survey
-from router.durable.queue import Queue, QueueError
+from router.durable.queue import OverQuotaError, Queue, QueueError
 from router.durable.spool import Part, Spool
+from router.flow.choices import Choices
+from router.flow.quotas import Quotas
 from router.flow.repeats import Repeats
 from router.journal import InstanceAccepted, InstanceRefused, Journal, SpoolTrouble
-from router.model.delivery import Order, State
+from router.model.delivery import Accepted, State
 from router.model.destination import Destination
 from router.model.instance import Arrival, Identity
 from router.model.transfer_syntax import transfer_syntax
 from router.rules.acceptance import Truncated
-from router.rules.routing import Decision, Refusal, Routes, Subject, Unrouted, orders, route
+from router.rules.conditions import Subject
+from router.rules.routing import Decision, Refusal, Routes, Unrouted, orders, route
 
 SUCCESS = 0x0000
 OUT_OF_RESOURCES = 0xA700
 CANNOT_UNDERSTAND = 0xC000
+
+OTHER_CONTENT = "another content under the same SOP Instance UID is in the spool: both are kept and sent"
 
 WRITERS = 8
 """Worker threads that write payloads at the same time."""
@@ -65,6 +70,7 @@ class Intake:
         journal: Journal,
         clock: Callable[[], datetime],
         reserve: Callable[[int], int],
+        choices: Choices,
     ) -> None:
         """An intake.
 
@@ -75,6 +81,7 @@ class Intake:
             journal: what happened is published here.
             clock: the time of day.
             reserve: bytes that stay free, of a disk of so many bytes.
+            choices: keep a study together, where a route names several destinations.
         """
         self.routing = routing
         self._spool = spool
@@ -82,6 +89,8 @@ class Intake:
         self._journal = journal
         self._clock = clock
         self._reserve = reserve
+        self._choices = choices
+        self._quotas = Quotas(journal)
         self._repeats = Repeats()
         self._writers = anyio.CapacityLimiter(WRITERS)
 
@@ -90,16 +99,18 @@ class Intake:
         began = anyio.current_time()
         try:
             arrival = await self.receive(offer, pieces)
-            decision, ordered = await self.admit(arrival)
+            decision, accepted = await self.admit(arrival)
         except UnacceptableError as unacceptable:
             return self._refused(offer, unacceptable.answer)
+        except OverQuotaError:
+            return self._refused(offer, Answer(OUT_OF_RESOURCES, "every destination is over its quota"))
         except QueueError as error:
             self._journal.publish(SpoolTrouble(error=str(error)))
             return self._refused(offer, Answer(OUT_OF_RESOURCES, "the queue cannot be written"))
         except OSError as error:
             self._journal.publish(SpoolTrouble(error=f"a payload cannot be written: {error.strerror}"))
             return self._refused(offer, Answer(OUT_OF_RESOURCES, "the spool cannot be written"))
-        return self._accepted(arrival, decision, ordered, anyio.current_time() - began)
+        return self._accepted(arrival, decision, accepted, anyio.current_time() - began)
 
     async def receive(self, offer: Offer, pieces: AsyncIterator[Piece]) -> Arrival:
         """S1 → S2: every byte into the spool and onto stable storage.
@@ -125,11 +136,14 @@ class Intake:
             header_size=len(head.content),
             digest=kept.digest,
             study=kept.survey.study,
+            series=kept.survey.series,
+            accession_number=kept.survey.accession_number,
+            patient_id=kept.survey.patient_id,
             attributes=kept.survey.attributes,
             remark=_remark(kept.survey, offer.identity),
         )
 
-    async def admit(self, arrival: Arrival) -> tuple[Decision, Sequence[Order]]:
+    async def admit(self, arrival: Arrival) -> tuple[Decision, Accepted]:
         """S2 → S4 or S5: decide who must have it, and commit that.
 
         Raises:
@@ -143,18 +157,23 @@ class Intake:
             unrouted=self.routing.unrouted,
             envelope=arrival.envelope,
             repeats=self._repeats.count(arrival, self._clock()),
+            chosen=await self._choices.of(arrival.study, decision.targets),
+            in_trouble=self._choices.in_trouble(),
         )
         if isinstance(ordered, Refusal):
             await self._withdraw(arrival)
             raise UnacceptableError(ordered.status, ordered.sentence)
         try:
-            await self._queue.accept(arrival, ordered)
+            accepted = await self._queue.accept(arrival, ordered)
         except QueueError:
             # While the queue fails, what is refused must not fill the disk. What was renamed already stays (S3).
             await self._withdraw(arrival)
             raise
         self._repeats.note(arrival, self._clock())
-        return decision, ordered
+        for order in accepted.orders:
+            self._choices.note(arrival.study, order.terms.first_of, order.destination)
+        self._quotas.note(accepted)
+        return decision, accepted
 
     async def _withdraw(self, arrival: Arrival) -> None:
         with anyio.CancelScope(shield=True):
@@ -186,7 +205,8 @@ class Intake:
 
     # What is said about it
 
-    def _accepted(self, arrival: Arrival, decision: Decision, ordered: Sequence[Order], seconds: float) -> Answer:
+    def _accepted(self, arrival: Arrival, decision: Decision, accepted: Accepted, seconds: float) -> Answer:
+        ordered = accepted.orders
         odd = [order.error for order in ordered if order.state is not State.QUEUED]
         self._journal.publish(
             InstanceAccepted(
@@ -203,7 +223,7 @@ class Intake:
                 route=tuple(finding.route for finding in decision.findings if finding.matched),
                 destination=tuple(order.destination for order in ordered if order.state is State.QUEUED),
                 outcome="queued" if len(odd) < len(ordered) else ordered[0].state.value,
-                error="; ".join(filter(None, [arrival.remark, *odd])),
+                error="; ".join(filter(None, [arrival.remark, OTHER_CONTENT * accepted.changed_content, *odd])),
                 duration_ms=round(seconds * 1000, 1),
             )
         )

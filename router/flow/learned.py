@@ -1,6 +1,6 @@
 """What a destination was seen to accept: remembered across restarts, so that the next association begins with it."""
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from types import MappingProxyType
@@ -57,10 +57,24 @@ class Learned:
             if known == sop_class and self._seen((known, syntax)) is Seen.DISLIKED
         )
 
-    def in_order(self, strategies: Sequence[Strategy]) -> Sequence[Strategy]:
-        """The chain as it is tried now: those whose whole association failed lately come last."""
+    def in_order(
+        self, strategies: Sequence[Strategy], wanted: Callable[[Strategy], Collection[Pair]]
+    ) -> Sequence[Strategy]:
+        """The chain as it is tried now.
+
+        Those of which the peer has refused every pair come late, those whose whole association failed lately last.
+
+        Args:
+            strategies: the chain.
+            wanted: what each would propose.
+        """
         now = anyio.current_time()
-        return sorted(strategies, key=lambda strategy: now < self._unwelcome.get(strategy, now))
+
+        def rank(strategy: Strategy) -> tuple[bool, bool]:
+            refused = all(self._seen(pair) is Seen.REFUSED for pair in wanted(strategy))
+            return now < self._unwelcome.get(strategy, now), refused
+
+        return sorted(strategies, key=rank)
 
     def failed(self, strategies: Sequence[Strategy]) -> None:
         """An association was accepted after these strategies' had failed as a whole."""
@@ -68,12 +82,16 @@ class Learned:
 
     async def answered(self, answers: Sequence[AnsweredContext], proposal: Proposal) -> None:
         """The peer answered what was proposed to it."""
+        await self.told(taught(answers, proposal))
+
+    async def told(self, accepted: Mapping[Pair, bool]) -> None:
+        """These presentation contexts were accepted, or refused for good."""
         # Who refuses instances in a syntax goes on accepting contexts for it: that is no news.
         await self._learn(
             {
-                pair: Seen.ACCEPTED if accepted else Seen.REFUSED
-                for pair, accepted in taught(answers, proposal).items()
-                if not (accepted and self._seen(pair) is Seen.DISLIKED)
+                pair: Seen.ACCEPTED if taken else Seen.REFUSED
+                for pair, taken in accepted.items()
+                if not (taken and self._seen(pair) is Seen.DISLIKED)
             }
         )
 

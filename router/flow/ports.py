@@ -59,6 +59,5 @@ class Transcoder(Protocol):
         """The instance in another transfer syntax, for the time of a block.
 
         Raises:
-            ConversionError: it cannot be converted losslessly; the sentence says why.
-            ContentError: the stored file is not what was accepted.
+            NotConvertedError: with the cause, in one of our own sentences.
         """

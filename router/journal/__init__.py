@@ -7,16 +7,22 @@ from router.journal.events import (
     AssociationReleased,
     ConnectionRefused,
     DeadLetter,
+    Defect,
+    Delivered,
     DeliveryDeferred,
     DestinationRecovered,
     DestinationTrouble,
     Draining,
     Event,
+    FailedOver,
     Fallback,
+    HistoryTrouble,
     InstanceAccepted,
     InstanceRefused,
     Level,
     LinesLost,
+    QueueRebuilt,
+    QuotaExceeded,
     Recovered,
     Reloaded,
     ReloadRefused,
@@ -30,6 +36,7 @@ from router.journal.events import (
 )
 from router.journal.libraries import divert_libraries
 from router.journal.lines import Lines
+from router.journal.place import place_of
 from router.journal.publication import Journal, Subscriber
 from router.journal.record import FIELDS, Uids, log_id, record
 
@@ -41,18 +48,24 @@ __all__ = [
     "AssociationReleased",
     "ConnectionRefused",
     "DeadLetter",
+    "Defect",
+    "Delivered",
     "DeliveryDeferred",
     "DestinationRecovered",
     "DestinationTrouble",
     "Draining",
     "Event",
+    "FailedOver",
     "Fallback",
+    "HistoryTrouble",
     "InstanceAccepted",
     "InstanceRefused",
     "Journal",
     "Level",
     "Lines",
     "LinesLost",
+    "QueueRebuilt",
+    "QuotaExceeded",
     "Recovered",
     "ReloadRefused",
     "Reloaded",
@@ -67,5 +80,6 @@ __all__ = [
     "Unexpected",
     "divert_libraries",
     "log_id",
+    "place_of",
     "record",
 ]

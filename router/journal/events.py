@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import ClassVar, Literal
 
+from router.model.outcome import Cause
+
 Level = Literal["debug", "info", "warning", "error"]
 
 
@@ -96,6 +98,8 @@ class AssociationRefused(Event):
     calling_ae_title: str
     called_ae_title: str
     peer: str
+    status: str
+    """Result, source and reason of the A-ASSOCIATE-RJ (PS3.8 Table 9-21): ``RJ 1/1/3``."""
     error: str
 
 
@@ -183,6 +187,19 @@ class StoreSucceeded(Event):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Delivered(Event):
+    """The queue has it that a destination has an instance."""
+
+    event = "delivered"
+    level = "debug"
+    destination: str
+    instance: str
+    study: str
+    duration_ms: float
+    """Since the instance was received."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Fallback(Event):
     """A strategy did not work for some instances; the next one is tried."""
 
@@ -224,6 +241,7 @@ class DeliveryDeferred(Event):
     study: str
     attempt: int
     status: str
+    cause: Cause | None = None
     error: str
     next_attempt_at: datetime | None
 
@@ -239,6 +257,7 @@ class DeadLetter(Event):
     study: str
     attempt: int
     status: str
+    cause: Cause | None = None
     error: str
 
 
@@ -250,6 +269,7 @@ class DestinationTrouble(Event):
     level = "warning"
     destination: str
     attempt: int
+    cause: Cause | None = None
     error: str
     next_attempt_at: datetime | None
 
@@ -264,12 +284,58 @@ class DestinationRecovered(Event):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class FailedOver(Event):
+    """What waited for a destination in trouble is owed to another one, as its route says."""
+
+    event = "failed over"
+    level = "warning"
+    destination: tuple[str, str]
+    """From which to which."""
+    outcome: int
+    """Deliveries that moved."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class QuotaExceeded(Event):
+    """More waits for a destination than its quota; a ``best_effort`` one gave up what waited longest."""
+
+    event = "quota exceeded"
+    level = "warning"
+    destination: str
+    outcome: int
+    """Deliveries that were given up: dead letters, which can be retried while their payload is there."""
+    bytes: int
+    error: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Removed(Event):
     """Payloads that every destination has were removed."""
 
     event = "payloads removed"
     level = "debug"
     outcome: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class QueueRebuilt(Event):
+    """The queue was lost, and made again from the payloads in the spool, less what the history says."""
+
+    event = "queue rebuilt"
+    level = "warning"
+    outcome: Mapping[str, int]
+    """How many instances were adopted, and how many deliveries are in which state."""
+    error: str = ""
+    """What else is lost."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HistoryTrouble(Event):
+    """The history of deliveries cannot be kept; they go on."""
+
+    event = "history in trouble"
+    level = "warning"
+    error: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -287,6 +353,17 @@ class Unexpected(Event):
 
     event = "library warning"
     level = "warning"
+    error: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Defect(Event):
+    """An error in the router itself ended one association; its type and place, never its text. Please report it."""
+
+    event = "unexpected error"
+    level = "error"
+    peer: str = ""
+    destination: str = ""
     error: str
 
 

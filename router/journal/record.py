@@ -36,6 +36,7 @@ FIELDS = (
     "attempts",
     "outcome",
     "status",
+    "cause",
     "error",
     "recommendation",
     "accepted_contexts",

@@ -12,12 +12,13 @@ from router.model.destination import Destination
 from router.model.instance import Envelope, Identity
 from router.model.transfer_syntax import EXPLICIT_VR_LITTLE_ENDIAN
 from router.rules.acceptance import Listener, Truncated
-from router.rules.routing import Like, Matches, Route, Routes, Unrouted
+from router.rules.conditions import Like, Matches
+from router.rules.routing import Route, Routes, Target, Unrouted
 
 CT = "1.2.840.10008.5.1.4.1.1.2"
 PIXELS = struct.pack("<HH2sHI", 0x7FE0, 0x0010, b"OW", 0, 40_000) + bytes(40_000)
 PACS = Destination("PACS", "PACS_SCP", "pacs.invalid", 104)
-CT_TO_PACS = Route("CT to the PACS", Matches("Modality", (Like("CT"),)), ("PACS",))
+CT_TO_PACS = Route("CT to the PACS", Matches("Modality", (Like("CT"),)), (Target(("PACS",)),))
 
 
 def element(group: int, number: int, vr: bytes, value: str) -> bytes:

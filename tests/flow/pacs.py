@@ -10,6 +10,7 @@ import anyio.lowlevel
 from router.dicom.buffers import Buffers
 from router.dicom.content import Outgoing
 from router.dicom.scu import Address, AssociationFailedError
+from router.dicom.transcode.pool import NotConvertedError
 from router.model.destination import SendDeadlines
 from router.model.outcome import Answered, Cause, Failed
 from router.model.presentation_context import VERIFICATION, AnsweredContext, ContextResult, PresentationContext
@@ -18,6 +19,7 @@ from router.model.transfer_syntax import EXPLICIT_VR_LITTLE_ENDIAN, IMPLICIT_VR_
 ABORTED = Failed(Cause.STORE_ABORTED, "The peer aborted during C-STORE")
 NO_ANSWER = Failed(Cause.RESPONSE_TIMEOUT, "During C-STORE the peer was silent until its deadline")
 DAMAGED = Failed(Cause.PAYLOAD_DAMAGED, "The payload has changed on disk: its digest differs")
+UNREADABLE = Failed(Cause.LOCAL_TROUBLE, "The payload cannot be read: Too many open files")
 
 Response = Answered | Failed
 
@@ -181,12 +183,31 @@ class ScriptedAssociation:
 class Relabels:
     """A transcoder that changes the label only: the scripted PACS looks at nothing else."""
 
-    def __init__(self, error: Exception | None = None) -> None:
-        self.error = error
+    def __init__(self) -> None:
+        self.failure: Failed | None = None
+        self.held: dict[str, anyio.Event] = {}
+        """Conversions of these SOP instances wait."""
+        self.begun: list[str] = []
+        self.stopped: list[str] = []
+        self.files = 0
+        self.most_files = 0
 
     @asynccontextmanager
     async def converted(self, instance: Outgoing, transfer_syntax: str, /) -> AsyncIterator[Outgoing]:
         """The instance in another transfer syntax."""
-        if self.error is not None:
-            raise self.error
-        yield replace(instance, identity=replace(instance.identity, transfer_syntax=transfer_syntax))
+        name = instance.identity.sop_instance
+        self.begun.append(name)
+        if name in self.held:
+            try:
+                await self.held[name].wait()
+            except BaseException:
+                self.stopped.append(name)
+                raise
+        if self.failure is not None:
+            raise NotConvertedError(self.failure)
+        self.files += 1
+        self.most_files = max(self.files, self.most_files)
+        try:
+            yield replace(instance, identity=replace(instance.identity, transfer_syntax=transfer_syntax))
+        finally:
+            self.files -= 1

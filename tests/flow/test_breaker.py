@@ -34,7 +34,8 @@ async def opened(one: Breaker) -> bool:
 async def closed(one: Breaker) -> bool:
     """Whether somebody who waits for the destination would go on."""
     with anyio.move_on_after(1):
-        await one.wait_closed()
+        while not one.closed:
+            await one.changed.wait()
         return True
     return False
 

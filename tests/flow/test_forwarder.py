@@ -10,12 +10,13 @@ import pytest
 from router.dicom.content import Outgoing
 from router.dicom.scu import AssociationFailedError
 from router.durable.queue import QueueError
-from router.flow.forwarder import CLAIMED_AT_ONCE, OWNER
+from router.flow.forwarder import OWNER
 from router.journal import DeadLetter, DeliveryDeferred, DestinationRecovered, DestinationTrouble, SpoolTrouble
-from router.model.delivery import Standing, State
+from router.model.delivery import Standing, State, Wanted
 from router.model.destination import Retry
 from router.model.outcome import Answered, Cause
 from router.model.transfer_syntax import IMPLICIT_VR_LITTLE_ENDIAN
+from router.rules.pacing import CLAIMED_AT_ONCE
 from tests.durable.world import NOON
 from tests.flow.pacs import ABORTED, NO_ANSWER, Asked, Response, connection_refused, rejected
 from tests.flow.world import HOUR, MINUTE, PACS, SECOND, Flow
@@ -705,7 +706,7 @@ async def test_what_a_crash_left_in_flight_is_due_again_and_may_be_there_already
     flow.pacs.script({"A": [DUPLICATE]})
     async with flow.open(PACS):
         await flow.owe("A")
-        await flow.queue.claim("PACS", OWNER, 1, flow.clock())
+        await flow.queue.claim("PACS", OWNER, Wanted(1), flow.clock())
         assert await flow.queue.recover(OWNER, flow.clock()) == 1
         async with flow.forwarding():
             await anyio.sleep(1)

@@ -16,10 +16,11 @@ from router.dicom.link import PeerLeftError, Piece
 from router.durable.disk import Disk
 from router.durable.queue import QueueError
 from router.durable.sqlite import SqliteQueue, in_thread
+from router.flow.choices import Choices
 from router.flow.intake import Intake, Routing
 from router.flow.repeats import Repeats
 from router.journal import Event, InstanceAccepted, InstanceRefused, Journal, SpoolTrouble
-from router.model.delivery import Order, State
+from router.model.delivery import Accepted, Order, State
 from router.model.instance import Arrival
 from router.model.outcome import Cause
 from router.rules.acceptance import Truncated
@@ -43,19 +44,19 @@ class Gate(SqliteQueue):
     """A queue that accepts when it is told to, or never."""
 
     def __init__(self, world: World) -> None:
-        super().__init__(world.directory / "queue.db", world.spool, clock=world.clock)
+        super().__init__(world.directory / "queue.db", world.spool, world.history, clock=world.clock)
         self.asked = anyio.Event()
         self.may = anyio.Event()
         self.failures = 0
 
-    async def accept(self, arrival: Arrival, orders: Sequence[Order]) -> None:
+    async def accept(self, arrival: Arrival, orders: Sequence[Order]) -> Accepted:
         """When it is told to."""
         self.asked.set()
         await self.may.wait()
         if self.failures:
             self.failures -= 1
             raise QueueError("the queue could not commit: disk I/O error. Nothing was promised; see to the disk")
-        await super().accept(arrival, orders)
+        return await super().accept(arrival, orders)
 
 
 class Entrance:
@@ -81,6 +82,7 @@ class Entrance:
                 journal=Journal(self.events.append),
                 clock=self.world.clock,
                 reserve=self._reserved,
+                choices=Choices(self.world.desk, frozenset),
             )
             yield
 
@@ -354,7 +356,7 @@ async def test_what_was_refused_is_no_loop_when_it_comes_again(entrance: Entranc
 
 def _arrival(sop_instance: str = "2.25.1") -> Arrival:
     offered = offer(sop_instance, now=NOON)
-    return Arrival("U", Path("p"), offered.envelope, offered.identity, 1, 1, "d", "", {})
+    return Arrival("U", Path("p"), offered.envelope, offered.identity, 1, 1, "d", "", "", "", "", {})
 
 
 def test_repeats_are_forgotten_after_two_periods() -> None:

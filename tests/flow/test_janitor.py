@@ -1,117 +1,28 @@
 """What a crash left behind, in each state of ``router.durable``, and the removal of what nobody needs any more."""
 
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
 from datetime import timedelta
 from pathlib import Path
 
 import anyio
 import pytest
 
-from router.dicom import part10
 from router.durable.spool import Spool
-from router.durable.sqlite import in_thread
 from router.flow.forwarder import OWNER
-from router.flow.intake import Routing
-from router.flow.janitor import Janitor, empty
-from router.journal import Event, Journal, Recovered, Removed, SpoolTrouble
-from router.model.delivery import Order, Settlement, State
-from router.model.instance import Arrival
+from router.flow.janitor import empty
+from router.journal import Removed, SpoolTrouble
+from router.model.delivery import Order, State, Wanted
 from router.model.outcome import Cause
 from router.rules.routing import Unrouted
-from tests.durable.world import World
-from tests.flow.objects import data_set, offer, routing
+from tests.flow.house import KEPT, House
+from tests.flow.objects import routing
 
 pytestmark = pytest.mark.unit
-
-KEPT = timedelta(hours=24)
 
 
 @pytest.fixture
 def anyio_backend() -> str:
     """The disk is worked on in threads."""
     return "asyncio"
-
-
-class House:
-    """A spool, a queue and their janitor."""
-
-    def __init__(self, folder: Path) -> None:
-        self.world = World(folder / "spool", in_thread)
-        self.events: list[Event] = []
-        self.reserve: Callable[[int], int] = lambda _: 0
-        self.published = anyio.Event()
-        self.janitor = Janitor(
-            self.world.spool,
-            self.world.queue,
-            self.world.desk,
-            journal=Journal(self._note),
-            clock=self.world.clock,
-            keep_delivered=KEPT,
-            reserve=self._reserved,
-        )
-
-    def _reserved(self, total: int) -> int:
-        return self.reserve(total)
-
-    def _note(self, event: Event) -> None:
-        self.events.append(event)
-        self.published.set()
-
-    async def sealed(
-        self, sop_instance: str = "2.25.1", *, modality: str = "CT", spool: Spool | None = None
-    ) -> Arrival:
-        """S1 → S2, with a head of our own."""
-        offered = offer(sop_instance, now=self.world.clock())
-        head = part10.head(offered.identity, offered.envelope)
-
-        def write() -> Arrival:
-            part = (spool or self.world.spool).begin(head.content, head.digest_at)
-            part.write([memoryview(data_set(sop_instance, modality))])
-            digest = part.seal()
-            return Arrival(
-                part.ulid, part.path, offered.envelope, offered.identity, part.size, len(head.content), digest, "", {}
-            )
-
-        return await in_thread(write)
-
-    async def published_only(self, sop_instance: str = "2.25.1", *, modality: str = "CT") -> Arrival:
-        """S2 → S3."""
-        arrived = await self.sealed(sop_instance, modality=modality)
-        assert await in_thread(lambda: self.world.spool.publish([arrived.path])) == {}
-        return arrived
-
-    async def accepted(self, sop_instance: str = "2.25.1") -> Arrival:
-        """S4."""
-        arrived = await self.sealed(sop_instance)
-        await self.world.queue.accept(arrived, [Order("PACS")])
-        return arrived
-
-    async def recover(self, rules: Routing | None = None) -> dict[str, int]:
-        """As at the start; what the event says."""
-        await self.janitor.recover(rules or routing())
-        (*_, recovered) = [event for event in self.events if isinstance(event, Recovered)]
-        return dict(recovered.outcome)
-
-    async def deliver(self) -> None:
-        """Everything that is due."""
-        claim = await self.world.queue.claim("PACS", OWNER, 100, self.world.clock())
-        settlements = [Settlement(delivery.id, State.DELIVERED) for delivery in claim.deliveries]
-        await self.world.queue.settle(claim, settlements, self.world.clock())
-
-    @asynccontextmanager
-    async def sweeping(self) -> AsyncIterator[None]:
-        """The janitor at work, one round at least, until it has nothing more to do."""
-        async with anyio.create_task_group() as group:
-            group.start_soon(self.janitor.run)
-            yield
-            group.cancel_scope.cancel()
-
-    async def until(self, kind: type[Event]) -> None:
-        """Until something of this kind happened."""
-        while not any(isinstance(event, kind) for event in self.events):
-            self.published = anyio.Event()
-            await self.published.wait()
 
 
 @pytest.fixture
@@ -140,7 +51,7 @@ async def test_s3_is_adopted_and_routed_by_what_it_says(house: House) -> None:
         entries = {entry.identity.sop_instance: entry for entry in await house.world.entries()}
         assert (entries["2.25.1"].destination, entries["2.25.1"].state) == ("PACS", State.QUEUED)
         assert (entries["2.25.2"].state, entries["2.25.2"].cause) == (State.HELD, Cause.NO_ROUTE)
-        (delivery,) = (await house.world.queue.claim("PACS", OWNER, 9, house.world.clock())).deliveries
+        (delivery,) = (await house.world.queue.claim("PACS", OWNER, Wanted(9), house.world.clock())).deliveries
     assert (delivery.envelope, delivery.identity) == (ct.envelope, ct.identity)
     assert (delivery.size, delivery.header_size, delivery.digest) == (ct.size, ct.header_size, ct.digest)
     assert delivery.study == "2.25.99"
@@ -159,9 +70,9 @@ async def test_s4_is_queued_again_and_may_be_there_already(house: House) -> None
     async with house.world.running("PACS"):
         await house.accepted("2.25.1")
         await house.accepted("2.25.2")
-        await house.world.queue.claim("PACS", OWNER, 1, house.world.clock())
+        await house.world.queue.claim("PACS", OWNER, Wanted(1), house.world.clock())
         assert await house.recover() == NOTHING | {"queued again": 1}
-        claim = await house.world.queue.claim("PACS", OWNER, 9, house.world.clock())
+        claim = await house.world.queue.claim("PACS", OWNER, Wanted(9), house.world.clock())
         assert [delivery.uncertain for delivery in claim.deliveries] == [True, False]
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from contextlib import aclosing
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
@@ -10,16 +11,18 @@ import pytest
 from router.dicom.buffers import Buffers
 from router.dicom.content import Outgoing
 from router.durable.queue import Seen
-from router.flow.attempt import Attempt, Result
+from router.flow.attempt import Attempt
 from router.flow.learned import EXPIRES_AFTER, Learned, load
+from router.flow.pending import Result
 from router.journal import Journal
 from router.model.destination import Destination, Strategy
 from router.model.instance import Identity
 from router.model.outcome import Answered, Stored
 from router.model.presentation_context import AnsweredContext, ContextResult
+from router.model.transfer_syntax import EXPLICIT_VR_BIG_ENDIAN
 from router.model.transfer_syntax import EXPLICIT_VR_LITTLE_ENDIAN as EXPLICIT
 from router.model.transfer_syntax import IMPLICIT_VR_LITTLE_ENDIAN as IMPLICIT
-from router.rules.negotiation import Pair, Proposal, propose
+from router.rules.negotiation import STRATEGIES, Pair, Proposal, propose
 from tests.durable.world import Clock, World
 from tests.flow.pacs import Asked, Pacs, Relabels, aborted
 
@@ -59,19 +62,29 @@ def answers(proposal: Proposal, *results: ContextResult) -> Sequence[AnsweredCon
     ]
 
 
+def nothing(_: Strategy) -> frozenset[Pair]:
+    """Nothing waits."""
+    return frozenset()
+
+
 def instance(name: str) -> Outgoing:
     """One that is stored in Explicit VR Little Endian; nobody reads its payload."""
     return Outgoing(ord(name), Identity(CT, name, EXPLICIT), Path(f"{name}.dcm"), 0, 10, None)
 
 
-async def send(pacs: Pacs, learned: Learned, name: str) -> Result:
+def of_ct(strategy: Strategy) -> Sequence[Pair]:
+    """What a strategy would propose for CT images that anything can be made of."""
+    return [(CT, syntax) for syntax in STRATEGIES[strategy]]
+
+
+async def send(pacs: Pacs, learned: Learned, name: str, destination: Destination = PACS) -> Result:
     """One instance, in an attempt of its own."""
-    attempt = Attempt(
-        PACS, transcoder=Relabels(), buffers=Buffers(1), journal=Journal(), associate=pacs, learned=learned
-    )
-    async with aclosing(attempt.outcomes([instance(name)])) as results:
-        (result,) = [result async for result in results]
-    await attempt.release()
+    async with Attempt(
+        destination, transcoder=Relabels(), buffers=Buffers(1), journal=Journal(), associate=pacs, learned=learned
+    ) as attempt:
+        async with aclosing(attempt.outcomes([instance(name)])) as results:
+            (result,) = [result async for result in results]
+        await attempt.release()
     return result
 
 
@@ -148,8 +161,8 @@ async def test_a_strategy_whose_association_failed_is_tried_last() -> None:
     assert (await send(pacs, learned, "B")).associations == 1
     asked: list[Asked] = pacs.asked
     assert [each.syntaxes for each in asked] == ["EI", "I", "I"]
-    assert list(learned.in_order([CONSERVATIVE, UNIVERSAL])) == [UNIVERSAL, CONSERVATIVE]
-    assert list(learned.in_order([CONSERVATIVE])) == [CONSERVATIVE]
+    assert list(learned.in_order([CONSERVATIVE, UNIVERSAL], nothing)) == [UNIVERSAL, CONSERVATIVE]
+    assert list(learned.in_order([CONSERVATIVE], nothing)) == [CONSERVATIVE]
 
 
 async def test_a_destination_that_is_down_teaches_nothing() -> None:
@@ -159,7 +172,39 @@ async def test_a_destination_that_is_down_teaches_nothing() -> None:
     pacs.refusal = lambda _: aborted()
     await send(pacs, learned, "A")
     assert notebook.told == []
-    assert list(learned.in_order([CONSERVATIVE, UNIVERSAL])) == [CONSERVATIVE, UNIVERSAL]
+    assert list(learned.in_order([CONSERVATIVE, UNIVERSAL], nothing)) == [CONSERVATIVE, UNIVERSAL]
+
+
+async def test_a_strategy_of_which_the_peer_refused_everything_is_tried_after_the_others() -> None:
+    """Late, not never; what is unknown is as good as what was accepted, and an unknown peer changes nothing."""
+    learned, chain = Learned(Notebook()), [Strategy.STANDARD, CONSERVATIVE, UNIVERSAL]
+    assert list(learned.in_order(chain, of_ct)) == chain
+    proposal = both()
+    await learned.answered(answers(proposal, *2 * [ContextResult.TRANSFER_SYNTAXES_NOT_SUPPORTED]), proposal)
+    chain = [Strategy.COMPRESSION, CONSERVATIVE, Strategy.STANDARD, UNIVERSAL]
+    assert list(learned.in_order(chain, of_ct)) == [Strategy.COMPRESSION, Strategy.STANDARD, CONSERVATIVE, UNIVERSAL]
+    assert list(learned.in_order(chain, lambda _: {(MR, EXPLICIT)})) == chain
+
+
+async def test_refused_contexts_reorder_the_chain_of_the_next_attempt() -> None:
+    """A peer that takes Big Endian alone costs `compression` two associations once; then it begins with `standard`."""
+    pacs, learned = Pacs(), Learned(Notebook())
+    pacs.accepts = frozenset({EXPLICIT_VR_BIG_ENDIAN})
+    destination = replace(PACS, transfer_syntax_strategy=Strategy.COMPRESSION)
+    first = await send(pacs, learned, "A", destination)
+    assert (first.outcome, first.strategies_tried) == (Stored(0), (Strategy.COMPRESSION, Strategy.STANDARD))
+    second = await send(pacs, learned, "B", destination)
+    assert (second.outcome, second.strategies_tried) == (Stored(0), (Strategy.STANDARD,))
+
+
+async def test_a_peer_that_takes_nothing_any_more_is_still_asked_for_everything() -> None:
+    """Negative facts forbid nothing: what it takes again is found out by the next attempt."""
+    pacs, learned = Pacs(), Learned(Notebook())
+    pacs.accepts = frozenset()
+    assert not isinstance((await send(pacs, learned, "A")).outcome, Stored)
+    pacs.accepts = frozenset({IMPLICIT})
+    result = await send(pacs, learned, "B")
+    assert (result.outcome, result.strategies_tried) == (Stored(0), (CONSERVATIVE,))
 
 
 async def test_what_is_learned_expires_in_a_running_daemon() -> None:

@@ -1,0 +1,92 @@
+"""One forwarder for each destination that is configured, and a new one when a configuration changes it."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from datetime import datetime
+
+import anyio
+import anyio.abc
+
+from router.durable.queue import Queue
+from router.flow.forwarder import Forwarder
+from router.model.delivery import Standing
+from router.model.destination import Destination
+
+
+class Forwarders(Mapping[str, Forwarder]):
+    """By the destination's name."""
+
+    def __init__(
+        self, make: Callable[[Destination], Forwarder], queue: Queue, *, clock: Callable[[], datetime]
+    ) -> None:
+        """None runs yet.
+
+        Args:
+            make: builds the forwarder of a destination.
+            queue: keeps how destinations stand.
+            clock: the time of day.
+        """
+        self._make = make
+        self._queue = queue
+        self._clock = clock
+        self._running: dict[str, Forwarder] = {}
+        self._ended: dict[str, anyio.Event] = {}
+
+    def __getitem__(self, name: str) -> Forwarder:
+        return self._running[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._running)
+
+    def __len__(self) -> int:
+        return len(self._running)
+
+    def configure(self, destinations: Sequence[Destination], moving: anyio.abc.TaskGroup) -> None:
+        """Those that exist from now on; only what changed is touched.
+
+        Args:
+            destinations: as configured.
+            moving: where new forwarders run.
+        """
+        wanted = {destination.name: destination for destination in destinations}
+        for name, forwarder in list(self._running.items()):
+            if wanted.get(name) != forwarder.destination:
+                forwarder.stop()
+                del self._running[name]
+        for name, destination in wanted.items():
+            if name not in self._running:
+                forwarder = self._running[name] = self._make(destination)
+                predecessor, self._ended[name] = self._ended.get(name), anyio.Event()
+                moving.start_soon(self._run_after, predecessor, forwarder, self._ended[name])
+
+    def stop(self) -> None:
+        """Each finishes the instances that are being sent, gives the others back, and ends."""
+        for forwarder in self._running.values():
+            forwarder.stop()
+
+    def troubled_since(self, name: str) -> datetime | None:
+        """When a destination stopped working; None: it works, as far as is known."""
+        forwarder = self._running.get(name)
+        return None if forwarder is None else forwarder.troubled_since
+
+    def in_trouble(self) -> frozenset[str]:
+        """The destinations that do not work now."""
+        return frozenset(name for name, forwarder in self._running.items() if not forwarder.works)
+
+    def ended(self) -> frozenset[str]:
+        """The destinations that nobody forwards to any more, although they are configured and nobody said `stop`."""
+        return frozenset(
+            name
+            for name, forwarder in self._running.items()
+            if self._ended[name].is_set() and not forwarder.told_to_stop
+        )
+
+    async def _run_after(self, predecessor: anyio.Event | None, forwarder: Forwarder, ended: anyio.Event) -> None:
+        """Forward once the forwarder before, of the same name, has ended: two would exceed the destination's limits."""
+        try:
+            if predecessor is not None:
+                await predecessor.wait()
+                # Whatever was wrong may have been put right just now: it is tried at once, even if it was held.
+                await self._queue.stand(forwarder.destination.name, Standing(), self._clock())
+            await forwarder.run()
+        finally:
+            ended.set()
