@@ -1,5 +1,6 @@
 """The data set of a Part 10 file, read in pieces, its digest checked before the last piece is handed out."""
 
+import errno
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -10,10 +11,18 @@ from typing import Self
 import xxhash
 
 from router.model.instance import Identity
+from router.model.outcome import Cause, Failed
 
 
 class ContentError(Exception):
-    """The data set cannot be read as it was accepted: missing, cut short, or changed on disk."""
+    """The data set cannot be read: missing, cut short or changed on disk; or, for now, by this machine's fault."""
+
+    def __init__(self, failure: Failed) -> None:
+        super().__init__(failure)
+        self.failure = failure
+
+    def __str__(self) -> str:
+        return self.failure.error
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +41,8 @@ class Outgoing:
     """xxh3-128 of the data set; None: not checked (a file that never was in our spool)."""
     calling_ae_title: str | None = None
     """Who sent it to us, for destinations that want to see the modality's own AE title."""
+    study: str = ""
+    series: str = ""
 
 
 class Content:
@@ -58,12 +69,15 @@ class Content:
         """Fill ``buffer`` as far as the data set goes. Returns how many bytes; 0 only for an empty data set.
 
         Raises:
-            ContentError: the file is missing or shorter than it was, or with the last piece the digest differs.
+            ContentError: the file is missing or shorter than it was, or with the last piece the digest differs; or
+                it cannot be read now.
         """
         try:
             return self._read_into(buffer)
         except OSError as error:
-            raise ContentError(f"The payload {self._instance.path.name} cannot be read: {error.strerror}") from error
+            # Too many open files, a file server that went away, a disk's bad day: all of these pass, a loss does not.
+            cause = Cause.PAYLOAD_MISSING if error.errno == errno.ENOENT else Cause.LOCAL_TROUBLE
+            raise self._error(cause, f"cannot be read: {error.strerror}") from error
 
     def _read_into(self, buffer: memoryview) -> int:
         if self._descriptor < 0:
@@ -74,13 +88,14 @@ class Content:
         while filled < wanted:
             count = os.readv(self._descriptor, [buffer[filled:wanted]])
             if count == 0:
-                raise ContentError(
-                    f"The payload {self._instance.path.name} is shorter than it was when it was accepted"
-                )
+                raise self._error(Cause.PAYLOAD_DAMAGED, "is shorter than it was when it was accepted")
             filled += count
         self.remaining -= filled
         if self._instance.digest is not None:
             self._digest.update(buffer[:filled])
             if self.remaining == 0 and self._digest.hexdigest() != self._instance.digest:
-                raise ContentError(f"The payload {self._instance.path.name} has changed on disk: its digest differs")
+                raise self._error(Cause.PAYLOAD_DAMAGED, "has changed on disk: its digest differs")
         return filled
+
+    def _error(self, cause: Cause, what: str) -> ContentError:
+        return ContentError(Failed(cause, f"The payload {self._instance.path.name} {what}"))

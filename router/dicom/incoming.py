@@ -1,7 +1,6 @@
 """One association that a peer opened with us, from its first byte to its last."""
 
 import math
-from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from contextlib import aclosing
 from dataclasses import dataclass
@@ -13,15 +12,16 @@ import anyio.to_thread
 
 from router.dicom import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
 from router.dicom.buffers import Buffers
+from router.dicom.door import Door
 from router.dicom.link import Link, PeerLeftError, PeerTimeoutError, Piece
 from router.dicom.sop_classes import is_storage
+from router.dicom.tls_errors import TlsError
 from router.dicom.transport import Transport
 from router.journal import (
     AssociationAccepted,
     AssociationLost,
     AssociationRefused,
     AssociationReleased,
-    ConnectionRefused,
     InstanceRefused,
     Journal,
 )
@@ -41,8 +41,10 @@ from router.protocol import (
     ReleaseRequested,
     StoreRequested,
     UnsupportedCommand,
+    UserIdentity,
 )
 from router.rules.acceptance import Listener, Rejection, UnknownSOPClasses, admit_association, answer_contexts
+from router.rules.user_identity import Recognition, recognise
 
 MAXIMUM_LENGTH = 128 * 1024
 """Of a P-DATA-TF PDU that we offer to take: fewer turns per MB than the usual 16 KiB."""
@@ -100,7 +102,7 @@ class IncomingAssociation:
         journal: Journal,
         buffers: Buffers,
         clock: Callable[[], datetime],
-        associations: Counter[str],
+        door: Door,
     ) -> None:
         """An association to be.
 
@@ -111,17 +113,17 @@ class IncomingAssociation:
             journal: what happened is published here.
             buffers: shared by all associations.
             clock: the time of day.
-            associations: open ones of this listener by host; this one counts itself in and out.
+            door: of the listener; it is told who comes and goes.
         """
         self._listener = listener
         self._receiver = receiver
         self._journal = journal
         self._buffers = buffers
         self._clock = clock
-        self._associations = associations
+        self._door = door
         self._acceptor = Acceptor(maximum_length=MAXIMUM_LENGTH, buffer=bytearray(IDLE_BUFFER))
         self._link = Link(self._acceptor, transport, listener.deadlines.pdu.total_seconds())
-        self._host, self._port = transport.peer
+        self.host, self._port = transport.peer
         self._id = ulid(clock())
         self._calling = ""
         self._called = ""
@@ -133,6 +135,7 @@ class IncomingAssociation:
         """Borrowed while objects arrive."""
         self._idle: anyio.CancelScope | None = None
         self._stopping = False
+        self._evicted = ""
 
     def stop(self) -> None:
         """Finish the object that is arriving, then abort; at once between two objects."""
@@ -140,25 +143,33 @@ class IncomingAssociation:
         if self._idle is not None:
             self._idle.cancel()
 
+    def evict(self, error: str) -> None:
+        """End the connection at once, whatever the peer does; ``error`` says why."""
+        self._evicted = error
+        self._link.transport.hang_up()
+
     async def run(self) -> None:
         """From the A-ASSOCIATE-RQ to the release, or to whatever ends it."""
-        error = ""
+        error, offence = "", False
         last_words: bytes | None = None
         try:
             last_words = await self._associate_and_converse()
         except ProtocolError as broken:
-            error, last_words = str(broken), self._acceptor.abort_for(broken)
+            error, offence, last_words = str(broken), True, self._acceptor.abort_for(broken)
         except PeerTimeoutError as late:
-            error, last_words = str(late), self._acceptor.abort()
+            error, offence, last_words = str(late), True, self._acceptor.abort()
         except PeerLeftError as left:
             error = str(left)
+        except TlsError as untrusted:
+            # The alert is on its way: a peer whose certificate it is about is given the time to read it.
+            error, offence, last_words = str(untrusted), True, b"" if untrusted.verification else None
         except OSError as lost:
             error = f"the connection was lost: {lost.strerror}"
         finally:
             if self._large_buffer is not None:
                 self._buffers.give(self._large_buffer)
         if error:
-            self._report(error)
+            self._report(self._evicted or error, offence=offence and not self._evicted)
         await self._link.close(last_words)
 
     # Opening
@@ -171,17 +182,24 @@ class IncomingAssociation:
         if (rejection := self._judge_titles()) is not None:
             return self._reject(rejection)
         # It counts from here on: between the verdict and the answer others are judged.
-        self._associations[self._host] += 1
+        self._door.associations[self.host] += 1
         try:
             request = await self._read_request(size)
             if (rejection := _judge(request)) is not None:
                 return self._reject(rejection)
-            await self._accept(request)
+            recognition = self._recognise(request.user_identity)
+            if recognition is Recognition.REFUSED:
+                # Which of the checks failed is nobody's business, and a name may be a person's.
+                return self._reject(Rejection(1, 1, 1, "the user identity was not recognised"))
+            await self._accept(request, recognition)
             return await self._converse()
         finally:
-            self._associations[self._host] -= 1
-            if not self._associations[self._host]:
-                del self._associations[self._host]
+            self._door.associations[self.host] -= 1
+            if not self._door.associations[self.host]:
+                del self._door.associations[self.host]
+            if self._accepted:
+                # Until the connection is closed it takes a place again.
+                self._door.entered(self, leaving=True)
 
     async def _await_announcement(self) -> int | None:
         """Take the titles of the A-ASSOCIATE-RQ, and return its size; None: we stop.
@@ -189,9 +207,12 @@ class IncomingAssociation:
         The deadline is one for all of it, from the connection on.
         """
         event: Event | None = None
+        connected = False
         with anyio.move_on_after(self._listener.deadlines.request.total_seconds()) as self._idle:
             if self._stopping:
                 self._idle.cancel()
+            await self._link.transport.handshake()
+            connected = True
             event = await self._link.event(math.inf)
         match event:
             case AssociationAnnounced():
@@ -201,6 +222,8 @@ class IncomingAssociation:
                 raise PeerLeftError("the peer closed the connection before it asked for an association")
             case None if self._stopping:
                 return None
+            case None if not connected:
+                raise PeerTimeoutError("the TLS handshake was not finished before the deadline")
             case None:
                 raise PeerTimeoutError("no association was asked for before the deadline")
             case _:
@@ -215,10 +238,11 @@ class IncomingAssociation:
         verdict = admit_association(
             calling=self._calling,
             called=self._called,
-            host=self._host,
+            host=self.host,
             listener=self._listener,
-            associations=self._associations.total(),
-            associations_of_host=self._associations[self._host],
+            associations=self._door.associations.total(),
+            associations_of_host=self._door.associations[self.host],
+            certificate_names=self._link.transport.certificate_names,
         )
         return verdict if isinstance(verdict, Rejection) else None
 
@@ -228,13 +252,21 @@ class IncomingAssociation:
                 association=self._id,
                 calling_ae_title=self._calling,
                 called_ae_title=self._called,
-                peer=self._host,
+                peer=self.host,
+                status=f"RJ {rejection.result}/{rejection.source}/{rejection.reason}",
                 error=rejection.sentence,
             )
         )
         return self._acceptor.reject(rejection.result, rejection.source, rejection.reason)
 
-    async def _accept(self, request: AssociationRequest) -> None:
+    def _recognise(self, identity: UserIdentity | None) -> Recognition:
+        if self._listener.users is None:
+            return Recognition.UNCHECKED
+        if identity is None:
+            return recognise(self._listener.users, None, b"", b"")
+        return recognise(self._listener.users, identity.type, identity.primary, identity.secondary)
+
+    async def _accept(self, request: AssociationRequest, recognition: Recognition) -> None:
         accept_unknown = self._listener.unknown_sop_classes is UnknownSOPClasses.ACCEPT
         answers = answer_contexts(
             request.contexts,
@@ -246,16 +278,18 @@ class IncomingAssociation:
             answers,
             implementation_class_uid=IMPLEMENTATION_CLASS_UID,
             implementation_version_name=IMPLEMENTATION_VERSION_NAME,
+            user_recognised=recognition is Recognition.RECOGNISED,
         )
         await self._link.send([accepted], ANSWER_WITHIN)
         self._accepted = True
+        self._door.associated(self)
         self._contexts = {answer.id: answer for answer in answers if answer.transfer_syntax is not None}
         self._journal.publish(
             AssociationAccepted(
                 association=self._id,
                 calling_ae_title=self._calling,
                 called_ae_title=self._called,
-                peer=self._host,
+                peer=self.host,
                 accepted_contexts=len(self._contexts),
                 rejected_contexts=len(answers) - len(self._contexts),
             )
@@ -278,7 +312,7 @@ class IncomingAssociation:
                         AssociationReleased(
                             association=self._id,
                             calling_ae_title=self._calling,
-                            peer=self._host,
+                            peer=self.host,
                             duration_ms=self._duration_ms(),
                         )
                     )
@@ -321,7 +355,7 @@ class IncomingAssociation:
         envelope = Envelope(
             calling_ae_title=self._calling,
             called_ae_title=self._called,
-            peer_host=self._host,
+            peer_host=self.host,
             peer_port=self._port,
             association=self._id,
             received_at=self._clock(),
@@ -334,7 +368,7 @@ class IncomingAssociation:
             InstanceRefused(
                 association=self._id,
                 calling_ae_title=self._calling,
-                peer=self._host,
+                peer=self.host,
                 instance=request.sop_instance,
                 sop_class=request.sop_class,
                 stored_transfer_syntax=context.transfer_syntax or "",
@@ -357,15 +391,15 @@ class IncomingAssociation:
         self._report("the router stops")
         return self._acceptor.abort()
 
-    def _report(self, error: str) -> None:
+    def _report(self, error: str, *, offence: bool = False) -> None:
         if not self._accepted:
-            self._journal.publish(ConnectionRefused(peer=self._host, error=error))
+            self._door.refused(self.host, error, offence=offence)
             return
         self._journal.publish(
             AssociationLost(
                 association=self._id,
                 calling_ae_title=self._calling,
-                peer=self._host,
+                peer=self.host,
                 error=error,
                 duration_ms=self._duration_ms(),
             )

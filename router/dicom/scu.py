@@ -1,7 +1,7 @@
 """Storage and Verification SCU: one association with one destination."""
 
 import socket
-from collections.abc import Awaitable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 
@@ -12,10 +12,13 @@ from router.dicom import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
 from router.dicom.buffers import Buffers
 from router.dicom.content import Content, ContentError, Outgoing
 from router.dicom.link import Link, PeerTimeoutError
-from router.dicom.transport import SocketTransport, connect
-from router.model.destination import SendDeadlines
+from router.dicom.tls import calling
+from router.dicom.tls_errors import TlsError
+from router.dicom.transport import Transport, connect
+from router.model.destination import Destination, SendDeadlines
 from router.model.outcome import Answered, Cause, Failed
 from router.model.presentation_context import AnsweredContext, PresentationContext
+from router.model.tls import TlsClient
 from router.protocol import (
     Aborted,
     AssociationAccepted,
@@ -37,6 +40,9 @@ MAXIMUM_LENGTH = 16 * 1024
 PDU_SECONDS = 60.0
 RELEASE_WITHIN = 5.0
 LAST_MESSAGE_ID = 0xFFFF
+
+Reached = Callable[[str], object]
+"""Told when a step of an association that is being opened is done: ``TCP``, then ``TLS``."""
 
 C_STORE = "C-STORE"
 C_ECHO = "C-ECHO"
@@ -62,6 +68,19 @@ class Address:
     port: int
     called_ae_title: str
     calling_ae_title: str
+    tls: TlsClient | None = None
+    """None: in the clear."""
+
+    @classmethod
+    def of(cls, destination: Destination, calling_ae_title: str) -> "Address":
+        """Of a destination as configured."""
+        return cls(
+            destination.remote_host,
+            destination.remote_port,
+            destination.remote_ae_title,
+            calling_ae_title,
+            destination.tls,
+        )
 
     def __str__(self) -> str:
         return f"{self.called_ae_title} at {self.host}:{self.port}"
@@ -137,9 +156,9 @@ class OutgoingAssociation:
         try:
             await sending
             return await self._judge(command, await self._link.event(within))
-        except ContentError as damaged:
+        except ContentError as unreadable:
             await self.abort()
-            return Failed(Cause.PAYLOAD_DAMAGED, str(damaged))
+            return unreadable.failure
         except PeerTimeoutError as late:
             await self.abort()
             return Failed(Cause.RESPONSE_TIMEOUT, f"During {command} {late}")
@@ -231,14 +250,26 @@ class OutgoingAssociation:
 
 
 async def associate(
-    address: Address, contexts: Sequence[PresentationContext], *, deadlines: SendDeadlines, buffers: Buffers
+    address: Address,
+    contexts: Sequence[PresentationContext],
+    *,
+    deadlines: SendDeadlines,
+    buffers: Buffers,
+    reached: Reached = str,
 ) -> OutgoingAssociation:
     """Connect and open an association.
+
+    Args:
+        address: of the peer.
+        contexts: to propose.
+        deadlines: for each step.
+        buffers: for what is sent over it.
+        reached: told how far it came.
 
     Raises:
         AssociationFailedError: with the cause, in one of our own sentences.
     """
-    transport = await _connect(address, deadlines.connect)
+    transport = await _connect(address, deadlines.connect, reached)
     requestor = Requestor(maximum_length=MAXIMUM_LENGTH)
     link = Link(requestor, transport, PDU_SECONDS)
     within = deadlines.association.total_seconds()
@@ -271,6 +302,9 @@ async def associate(
         failed = AssociationFailedError(
             Failed(Cause.ASSOCIATION_REJECTED, f"{address} cannot be asked for an association: {impossible}")
         )
+    except TlsError as untrusted:
+        # In TLS 1.3 a server judges the client's certificate when the client thinks that all is done.
+        failed = AssociationFailedError(_tls_failed(address, untrusted))
     except OSError as lost:
         failed = AssociationFailedError(
             Failed(Cause.ASSOCIATION_ABORTED, f"{address} dropped the connection: {lost.strerror}")
@@ -282,10 +316,42 @@ async def associate(
     raise failed
 
 
-async def _connect(address: Address, within: timedelta) -> SocketTransport:
+async def _connect(address: Address, within: timedelta, reached: Reached) -> Transport:
+    """One deadline for the connection and the TLS handshake."""
+    deadline = anyio.current_time() + within.total_seconds()
+    transport: Transport = await _connect_in_the_clear(address, within)
+    reached("TCP")
+    if address.tls is None:
+        return transport
+    transport = calling(transport, address.tls, address.host)
     try:
-        with anyio.fail_after(within.total_seconds()):
-            return await connect(address.host, address.port)
+        with anyio.fail_after(deadline - anyio.current_time()):
+            await transport.handshake()
+            reached("TLS")
+            return transport
+    except TimeoutError:
+        sentence = f"{address} did not finish the TLS handshake within {within.total_seconds():g} s"
+        failure = Failed(Cause.TLS_FAILED, sentence)
+    except TlsError as untrusted:
+        failure = _tls_failed(address, untrusted)
+    except OSError as lost:
+        sentence = f"{address} dropped the connection during the TLS handshake: {lost.strerror}"
+        failure = Failed(Cause.TLS_FAILED, sentence)
+    except BaseException:
+        await transport.aclose()
+        raise
+    await transport.aclose()
+    raise AssociationFailedError(failure)
+
+
+def _tls_failed(address: Address, error: TlsError) -> Failed:
+    cause = Cause.TLS_VERIFICATION if error.verification else Cause.TLS_FAILED
+    return Failed(cause, f"No TLS with {address}: {error}")
+
+
+async def _connect_in_the_clear(address: Address, within: timedelta) -> Transport:
+    try:
+        return await connect(address.host, address.port, within.total_seconds())
     except TimeoutError:
         failure = Failed(
             Cause.CONNECT_FAILED, f"{address} did not take a connection within {within.total_seconds():g} s"
@@ -309,8 +375,11 @@ def _not_accepted(address: Address, event: Event) -> AssociationFailedError:
         case AssociationRejected(result=result, source=source, reason=reason):
             words = REJECTIONS.get((source, reason), f"reason {reason} of source {source}")
             lasting = "permanently" if result == 1 else "for now"
-            unknown = source == 1 and reason in {3, 7}
-            cause = Cause.AE_TITLE_UNKNOWN if unknown else Cause.ASSOCIATION_REJECTED
+            cause = Cause.ASSOCIATION_REJECTED
+            if source == 1 and reason in {3, 7}:
+                cause = Cause.AE_TITLE_UNKNOWN
+            elif source == 3:  # noqa: PLR2004 -- PS3.8 Table 9-21: temporary congestion, local limit exceeded
+                cause = Cause.LOCAL_LIMIT
             sentence = f"{address} rejected the association {lasting}: {words}"
             return AssociationFailedError(Failed(cause, sentence), (result, source, reason))
         case Aborted():

@@ -26,8 +26,21 @@ INFLATED_AT_MOST = 1 << 20
 """Of a deflated data set no more is ever inflated: 199 KiB can become hundreds of MiB."""
 
 STUDY_INSTANCE_UID = 0x0020000D
+SERIES_INSTANCE_UID = 0x0020000E
+ACCESSION_NUMBER = 0x00080050
+PATIENT_ID = 0x00100020
 SOP_INSTANCE_UID = 0x00080018
 _SPECIFIC_CHARACTER_SET = 0x00080005
+_ALWAYS_WANTED = frozenset(
+    {
+        _SPECIFIC_CHARACTER_SET,
+        STUDY_INSTANCE_UID,
+        SERIES_INSTANCE_UID,
+        ACCESSION_NUMBER,
+        PATIENT_ID,
+        SOP_INSTANCE_UID,
+    }
+)
 
 _ITEM, _ITEM_END, _SEQUENCE_END = 0xFFFEE000, 0xFFFEE00D, 0xFFFEE0DD
 _UNDEFINED = 0xFFFFFFFF
@@ -41,6 +54,9 @@ class Survey:
     attributes: dict[str, tuple[str, ...]] = field(default_factory=dict)
     """Keyword → values, of those asked about that are there and could be read."""
     study: str = ""
+    series: str = ""
+    accession_number: str = ""
+    patient_id: str = ""
     sop_instance: str = ""
     truncated: bool = False
     """A top-level element runs past the end: the sender did not send all of it."""
@@ -101,11 +117,18 @@ def survey(read: Read, size: int, syntax: TransferSyntax, wanted: Mapping[int, s
     found = walk.found()
     return Survey(
         attributes={wanted[tag]: values for tag, values in found.items() if tag in wanted},
-        study=(found.get(STUDY_INSTANCE_UID) or ("",))[0],
-        sop_instance=(found.get(SOP_INSTANCE_UID) or ("",))[0],
+        study=_first(found, STUDY_INSTANCE_UID),
+        series=_first(found, SERIES_INSTANCE_UID),
+        accession_number=_first(found, ACCESSION_NUMBER),
+        patient_id=_first(found, PATIENT_ID),
+        sop_instance=_first(found, SOP_INSTANCE_UID),
         truncated=truncated,
         error=error,
     )
+
+
+def _first(found: Mapping[int, tuple[str, ...]], tag: int) -> str:
+    return (found.get(tag) or ("",))[0]
 
 
 def _inflate(read: Read) -> bytes:
@@ -132,7 +155,7 @@ class _Walk:
         self._tag = struct.Struct(self._order + "HH")
         self._short = struct.Struct(self._order + "H")
         self._length = struct.Struct(self._order + "I")
-        self._wanted = {STUDY_INSTANCE_UID, SOP_INSTANCE_UID, _SPECIFIC_CHARACTER_SET, *wanted}
+        self._wanted = {*_ALWAYS_WANTED, *wanted}
         self._values: dict[int, tuple[str, bytes]] = {}
         self._window = b""
         self._base = 0

@@ -1,6 +1,6 @@
 """Bytes in and out: ``receive_into(buffer)``, ``send(buffers)``, ``aclose()``, over a socket.
 
-A TLS stream and the memory transport of the tests have the same three methods.
+``tls`` has the same over another transport.
 """
 
 import math
@@ -34,6 +34,17 @@ class Transport(Protocol):
     def peer(self) -> tuple[str, int]:
         """Address and port of the peer."""
 
+    @property
+    def certificate_names(self) -> frozenset[str]:
+        """What the peer's certificate calls it, verified: DNS names and common names. Empty without one."""
+
+    async def handshake(self) -> None:
+        """Come to the point where bytes can be exchanged; before it none are.
+
+        Raises:
+            OSError: it cannot be had.
+        """
+
     async def receive_into(self, buffer: memoryview, deadline: float = math.inf) -> int:
         """Wait for bytes and put them into ``buffer``. Returns how many; 0: the peer closed.
 
@@ -49,6 +60,9 @@ class Transport(Protocol):
             StalledError: the peer took nothing for ``stall`` seconds.
             OSError: the connection is lost.
         """
+
+    def hang_up(self) -> None:
+        """End both directions at once: who waits for bytes finds that there are no more. It still has to be closed."""
 
     async def aclose(self) -> None:
         """Close; waiting calls end."""
@@ -71,6 +85,14 @@ class SocketTransport:
     def peer(self) -> tuple[str, int]:
         """Address and port of the peer."""
         return self._peer
+
+    @property
+    def certificate_names(self) -> frozenset[str]:
+        """Nobody vouches for the peer."""
+        return frozenset()
+
+    async def handshake(self) -> None:
+        """There is none."""
 
     async def receive_into(self, buffer: memoryview, deadline: float = math.inf) -> int:
         """See ``Transport``."""
@@ -107,6 +129,11 @@ class SocketTransport:
             if count:
                 waiting[0] = waiting[0][count:]
 
+    def hang_up(self) -> None:
+        """See ``Transport``."""
+        with suppress(OSError):  # the peer was first
+            self._socket.shutdown(socket.SHUT_RDWR)
+
     async def aclose(self) -> None:
         """See ``Transport``."""
         if self._socket.fileno() >= 0:
@@ -120,19 +147,29 @@ class SocketTransport:
             await anyio.lowlevel.checkpoint()
 
 
-async def connect(host: str, port: int) -> SocketTransport:
+async def connect(host: str, port: int, within: float = math.inf) -> SocketTransport:
     """Connect to a peer, trying each of its addresses in turn.
 
+    Args:
+        host: its name or address.
+        port: its TCP port.
+        within: seconds for all of it. Each address has an equal part of what is left, so that one which is silent
+            does not take the others' time.
+
     Raises:
-        OSError: none of them answered; ``socket.gaierror`` when the name could not be resolved.
+        OSError: none of them answered; ``TimeoutError`` when the last was silent, ``socket.gaierror`` when the name
+            could not be resolved.
     """
-    addresses = await anyio.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    deadline = anyio.current_time() + within
+    with anyio.fail_after(within):
+        addresses = await anyio.getaddrinfo(host, port, type=socket.SOCK_STREAM)
     last: OSError | None = None
-    for family, kind, protocol, _, address in addresses:
+    for position, (family, kind, protocol, _, address) in enumerate(addresses):
         candidate = socket.socket(family, kind, protocol)
         try:
             candidate.setblocking(False)
-            await _connect(candidate, address)
+            with anyio.fail_after((deadline - anyio.current_time()) / (len(addresses) - position)):
+                await _connect(candidate, address)
             return SocketTransport(candidate)
         except OSError as error:
             candidate.close()

@@ -48,6 +48,7 @@ class Acceptor(Connection):
         *,
         implementation_class_uid: str,
         implementation_version_name: str,
+        user_recognised: bool = False,
     ) -> bytes:
         """Return an A-ASSOCIATE-AC.
 
@@ -56,6 +57,7 @@ class Acceptor(Connection):
             answers: exactly one for each presentation context that was proposed.
             implementation_class_uid: ours.
             implementation_version_name: ours, at most 16 characters; may be empty.
+            user_recognised: the user identity was checked, which is said if the peer asked for that.
 
         Raises:
             LocalProtocolError: contexts are missing or invented, or there is nothing to accept.
@@ -69,6 +71,7 @@ class Acceptor(Connection):
             maximum_length=self._maximum_length,
             implementation_class_uid=implementation_class_uid,
             implementation_version_name=implementation_version_name,
+            user_recognised=user_recognised,
         )
         self._step(Stimulus.ASSOCIATE_ACCEPT)
         self._request_pdu = b""

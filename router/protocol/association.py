@@ -40,6 +40,7 @@ _MAXIMUM_LENGTH_ITEM = 0x51
 _IMPLEMENTATION_CLASS_ITEM = 0x52
 _IMPLEMENTATION_VERSION_ITEM = 0x55
 _USER_IDENTITY_ITEM = 0x58
+_USER_IDENTITY_RESPONSE_ITEM = 0x59
 
 _ITEM = struct.Struct(">BxH")
 _VERSION_NAME_LENGTH = 16
@@ -49,10 +50,13 @@ _FIXED = 4
 
 @dataclass(frozen=True, slots=True)
 class UserIdentity:
-    """Who the peer says its user is (PS3.7 D.3.3.7.1). The primary field may be a token: it is not shown."""
+    """Who the peer says its user is (PS3.7 D.3.3.7.1). The fields may be a name and a secret: they are not shown."""
 
     type: int
     primary: bytes = field(repr=False)
+    secondary: bytes = field(default=b"", repr=False)
+    """The passcode, with type 2."""
+    positive_response_requested: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -221,10 +225,18 @@ def _read_user_information(items: dict[int, list[bytes]]) -> _UserInformation:
 def _read_user_identity(body: bytes) -> UserIdentity | None:
     if not body:
         return None
-    length = int.from_bytes(body[2:4], "big")
-    if len(body) < _FIXED + length:
+    primary = _sized(body[2:])
+    # There are peers that leave out the length of a secondary field that they do not have.
+    secondary = _sized(body[_FIXED + len(primary) :] or bytes(2))
+    return UserIdentity(body[0], primary, secondary, positive_response_requested=body[1:2] == b"\1")
+
+
+def _sized(body: bytes) -> bytes:
+    """A field of a user identity, behind its length."""
+    (length, content) = int.from_bytes(body[:2], "big"), body[2:]
+    if len(body) < 2 or len(content) < length:  # noqa: PLR2004 - PS3.7 Table D.3-14
         raise _invalid("the user identity is shorter than it says")
-    return UserIdentity(body[0], body[_FIXED : _FIXED + length])
+    return content[:length]
 
 
 def _invalid(sentence: str) -> ProtocolError:
@@ -261,6 +273,7 @@ def write_accepted(
     maximum_length: int,
     implementation_class_uid: str,
     implementation_version_name: str,
+    user_recognised: bool = False,
 ) -> bytes:
     """Return an A-ASSOCIATE-AC. Roles and the asynchronous operations window stay at their defaults.
 
@@ -271,13 +284,18 @@ def write_accepted(
         maximum_length: of a P-DATA-TF that we take, in bytes.
         implementation_class_uid: ours.
         implementation_version_name: ours, at most 16 characters.
+        user_recognised: the user identity was checked; that is said if the peer asked for it.
 
     Raises:
         LocalProtocolError: a UID or a name of ours cannot be written.
     """
     proposed = {context.id: context.transfer_syntaxes for context in request.contexts}
     items = [_answered_item(answer, proposed[answer.id]) for answer in answers]
-    user = _user_information_item(maximum_length, implementation_class_uid, implementation_version_name)
+    identity = request.user_identity
+    # For types 1 and 2 the response is empty (PS3.7 D.3.3.7.2).
+    asked = user_recognised and identity is not None and identity.positive_response_requested
+    response = _item(_USER_IDENTITY_RESPONSE_ITEM, bytes(2)) if asked else b""
+    user = _user_information_item(maximum_length, implementation_class_uid, implementation_version_name, response)
     return _associate(PduType.ASSOCIATE_AC, titles, [*items, user])
 
 
@@ -308,7 +326,7 @@ def _answered_item(answer: AnsweredContext, proposed: tuple[str, ...]) -> bytes:
 
 
 def _user_information_item(
-    maximum_length: int, implementation_class_uid: str, implementation_version_name: str
+    maximum_length: int, implementation_class_uid: str, implementation_version_name: str, more: bytes = b""
 ) -> bytes:
     class_uid = text.write_uid(implementation_class_uid, "implementation class UID")
     version_name = text.write(implementation_version_name, "implementation version name", _VERSION_NAME_LENGTH)
@@ -316,4 +334,4 @@ def _user_information_item(
     inner += _item(_IMPLEMENTATION_CLASS_ITEM, class_uid)
     if version_name:
         inner += _item(_IMPLEMENTATION_VERSION_ITEM, version_name)
-    return _item(_USER_INFORMATION_ITEM, inner)
+    return _item(_USER_INFORMATION_ITEM, inner + more)

@@ -175,7 +175,8 @@ class Connection(ABC):
     def _judge_header(self, pdu_type: int, length: int) -> None:
         kind = pdu.KINDS.get(pdu_type)
         if kind is None:
-            raise self._error(f"{pdu_type:02X}H is not the type of a DICOM PDU", AbortReason.UNRECOGNIZED_PDU)
+            hint = "; the peer speaks TLS" if pdu_type in pdu.TLS_RECORDS else ""
+            raise self._error(f"{pdu_type:02X}H is not the type of a DICOM PDU{hint}", AbortReason.UNRECOGNIZED_PDU)
         action, _ = look_up(self._role, self.state, kind.stimulus)
         if action in _REFUSALS:
             raise self._error(f"{kind.name} arrived in Sta{self.state}", AbortReason.UNEXPECTED_PDU)

@@ -24,6 +24,9 @@ LAST: Final = 0x02
 MAXIMUM_SENT: Final = 131072
 """Bytes of a P-DATA-TF that we send to a peer that would take more: larger ones gain nothing."""
 
+TLS_RECORDS: Final = frozenset({0x15, 0x16})
+"""What a peer's first byte is that speaks TLS, an alert or a handshake (RFC 8446 5.1): no PDU begins so."""
+
 _SMALLEST_MAXIMUM = 8
 """A maximum length below this could not carry two bytes of content; some peers announce 1 to 6, and take 8."""
 

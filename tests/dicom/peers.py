@@ -138,6 +138,7 @@ async def serving(rules: Listener | None = None, receiver: Collector | None = No
         await running.start(scp.serve)
         yield Serving(scp, receiver, diary, buffers)
         scp.stop()
+    assert not scp._door._standing, "who is gone takes no place"
     await all_given_back(buffers)
 
 

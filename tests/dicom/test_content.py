@@ -2,11 +2,14 @@
 
 import errno
 import os
+import pickle
+import resource
 from pathlib import Path
 
 import pytest
 
 from router.dicom.content import Content, ContentError
+from router.model.outcome import Cause, Failed
 from tests.dicom.peers import written
 
 pytestmark = pytest.mark.unit
@@ -71,16 +74,52 @@ def test_shorter_and_missing_files(tmp_path: Path) -> None:
     """Said as such, with the file's name and nothing of its path."""
     instance = written(tmp_path / "file", BYTES)
     instance.path.write_bytes(BYTES[:100])
-    with pytest.raises(ContentError, match="file is shorter"):
+    with pytest.raises(ContentError, match="file is shorter") as shorter:
         read(Content(instance), 4096)
+    assert shorter.value.failure.cause is Cause.PAYLOAD_DAMAGED
     instance.path.unlink()
-    with pytest.raises(ContentError, match="file cannot be read: No such file") as raised:
+    with pytest.raises(ContentError, match="file cannot be read: No such file") as missing:
         read(Content(instance), 4096)
+    assert missing.value.failure.cause is Cause.PAYLOAD_MISSING
+    assert str(tmp_path) not in str(missing.value)
+
+
+@pytest.mark.parametrize("number", [errno.EMFILE, errno.ENFILE, errno.ESTALE, errno.EIO, errno.EACCES, errno.ENOMEM])
+def test_trouble_of_this_machine_is_no_damage(tmp_path: Path, number: int) -> None:
+    """It passes: the payload is as good as ever."""
+
+    def opener(path: Path, _: int) -> int:
+        raise OSError(number, os.strerror(number), path)
+
+    with pytest.raises(ContentError, match=os.strerror(number)) as raised:
+        read(Content(written(tmp_path / "file", BYTES), opener), 4096)
+    assert raised.value.failure.cause is Cause.LOCAL_TROUBLE
     assert str(tmp_path) not in str(raised.value)
 
 
+def test_disk_that_fails_in_mid_file_is_no_damage(tmp_path: Path) -> None:
+    """A descriptor that was opened for writing only reads like a failing disk."""
+    instance = written(tmp_path / "file", BYTES)
+    with pytest.raises(ContentError, match="cannot be read") as raised:
+        read(Content(instance, lambda path, _: os.open(path, os.O_WRONLY)), 4096)
+    assert raised.value.failure.cause is Cause.LOCAL_TROUBLE
+
+
+def test_no_file_can_be_opened_any_more(tmp_path: Path) -> None:
+    """The limit of open files, for real."""
+    instance = written(tmp_path / "file", BYTES)
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (0, hard))
+    try:
+        with pytest.raises(ContentError) as raised:
+            read(Content(instance), 4096)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    assert raised.value.failure.cause is Cause.LOCAL_TROUBLE
+
+
 def test_link_is_not_followed(tmp_path: Path) -> None:
-    """Nothing from elsewhere gets out."""
+    """Nothing from elsewhere gets out; an administrator has to look after it."""
     instance = written(tmp_path / "file", BYTES)
     instance.path.rename(tmp_path / "other")
     instance.path.symlink_to(tmp_path / "other")
@@ -104,3 +143,11 @@ def test_descriptor_is_closed(tmp_path: Path) -> None:
     with Content(instance, opener):
         pass
     assert len(opened) == 1
+
+
+def test_error_crosses_to_another_process() -> None:
+    """As it is: a worker reads payloads too."""
+    failure = Failed(Cause.PAYLOAD_DAMAGED, "why")
+    error = pickle.loads(pickle.dumps(ContentError(failure)))
+    assert isinstance(error, ContentError)
+    assert error.failure == failure

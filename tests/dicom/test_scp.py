@@ -16,9 +16,10 @@ from pynetdicom import AE, _config, build_context, evt
 from pynetdicom.pdu import A_ASSOCIATE_RJ
 
 from router.dicom.buffers import SIZE, Buffers
+from router.dicom.door import UNASSOCIATED_OF_A_HOST
 from router.dicom.incoming import MAXIMUM_LENGTH, Answer
 from router.dicom.link import PeerLeftError, PeerTimeoutError
-from router.dicom.scp import UNASSOCIATED, Scp
+from router.dicom.scp import Scp
 from router.dicom.scu import OutgoingAssociation
 from router.dicom.scu import associate as open_association
 from router.journal import (
@@ -60,6 +61,7 @@ from tests.samples import Sample, large_samples, samples
 
 pytestmark = pytest.mark.unit
 
+TEN = ip_network("10.0.0.0/8")
 MR = "1.2.840.10008.5.1.4.1.1.4"
 CONTEXT_OF = {(sample.sop_class, sample.transfer_syntax): 0 for sample in (*samples(), *large_samples())}
 CONTEXTS_FOR_SAMPLES = tuple(
@@ -160,6 +162,14 @@ async def test_who_finds_no_buffer_waits() -> None:
         scp.stop()
     assert sorted(taken.content for taken in receiver.taken) == contents
     await all_given_back(buffers, 1)
+
+
+async def test_reload_raises_the_buffers() -> None:
+    """As many associations as may be open may receive at the same time."""
+    buffers = Buffers(1)
+    scp = Scp(listener(max_associations=1), Collector(), journal=Journal(), buffers=buffers, clock=lambda: NOW)
+    scp.configure(listener(max_associations=3))
+    await all_given_back(buffers, 3)
 
 
 async def test_idle_association_holds_no_buffer() -> None:
@@ -273,9 +283,11 @@ async def test_verification_by_pynetdicom() -> None:
     ("rules", "codes"),
     [
         (listener(ae_titles=("OTHER",)), (1, 1, 7)),
-        (listener(allow_any=False), (1, 1, 3)),
         (listener(allow_any=False, allow=(Allowed("MR*"),)), (1, 1, 3)),
-        (listener(allow_any=False, allow=(Allowed("CT1", (ip_network("10.0.0.0/8"),)),)), (1, 1, 3)),
+        (
+            listener(allow_any=False, allow=(Allowed("CT1", (TEN,)), Allowed("MR1", (ip_network("127.0.0.0/8"),)))),
+            (1, 1, 3),
+        ),
         (listener(max_associations=0), (2, 3, 2)),
         (listener(max_associations_per_host=0), (2, 3, 2)),
     ],
@@ -341,7 +353,7 @@ async def test_limits_count_open_associations_only() -> None:
             await second.transport.send([second.connection.release()])
             assert isinstance(await second.event(PATIENCE), ReleaseConfirmed)
         await unharmed(server)
-    assert not server.scp._associations
+    assert not server.scp._door.associations
 
 
 def _large_request(link: Any) -> bytes:
@@ -388,12 +400,14 @@ async def test_large_malformed_request_is_aborted() -> None:
 
 async def test_connections_without_association_are_limited() -> None:
     """Connections that say nothing find room for some, not for any number."""
-    async with serving(listener(max_associations=1)) as server:
-        silent = [socket.create_connection(("127.0.0.1", server.port)) for _ in range(UNASSOCIATED + 1 + 3)]
+    async with serving(listener(max_associations_per_host=1)) as server:
+        silent = [socket.create_connection(("127.0.0.1", server.port)) for _ in range(UNASSOCIATED_OF_A_HOST + 1 + 3)]
         with anyio.fail_after(PATIENCE):
             while len(server.diary.events) < 3:
                 await anyio.lowlevel.checkpoint()
-        assert {event.error for event in server.diary.of(ConnectionRefused)} == {"too many connections are open"}
+        assert {event.error for event in server.diary.of(ConnectionRefused)} == {
+            "too many connections without an association are open from this host"
+        }
         assert len(server.diary.events) == 3
         for connection in silent:
             connection.close()
@@ -463,7 +477,7 @@ async def test_part_of_a_request_and_silence(part: int) -> None:
         async with calling(server.port) as link:
             await link.transport.send([associate(link.connection)[:part]])
             assert await rest_after_abort(link) == abort(0, 0)
-        server.scp.listener = listener()
+        server.scp.configure(listener())
         await unharmed(server)
     assert len(server.diary.of(ConnectionRefused)) == 1
 
@@ -599,7 +613,7 @@ async def test_silence_between_objects(deadline: str, said: bytes) -> None:
             await link.transport.send([said])
             assert await link.event(PATIENCE) == Aborted(0, 0)
         assert "deadline" in (await server.diary.saw(AssociationLost)).error
-        server.scp.listener = listener()
+        server.scp.configure(listener())
         await unharmed(server)
 
 
@@ -618,7 +632,7 @@ async def test_silence_in_mid_object(deadline: str, said: bytes) -> None:
             await link.transport.send([said])
             assert await link.event(PATIENCE) == Aborted(0, 0)
         await server.diary.saw(AssociationLost)
-        server.scp.listener = listener()
+        server.scp.configure(listener())
         await unharmed(server)
     assert [type(error) for error in server.receiver.broken] == [PeerTimeoutError]
 

@@ -2,6 +2,7 @@
 
 import socket
 from random import Random
+from typing import Any
 
 import anyio
 import pytest
@@ -113,6 +114,56 @@ async def test_connect_by_name_tries_each_address() -> None:
         transport = await connect("localhost", listening.getsockname()[1])
         assert transport.peer == listening.getsockname()
         await transport.aclose()
+
+
+async def test_each_address_has_its_part_of_the_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One that is silent does not take the others' time; one that refuses at once leaves them its own."""
+    with socket.socket() as deaf, listen("127.0.0.3", 0) as listening:
+        port = listening.getsockname()[1]
+        deaf.bind(("127.0.0.2", port))
+        deaf.listen(0)
+        fillers = [socket.socket() for _ in range(3)]
+        for filler in fillers:
+            filler.setblocking(False)
+            filler.connect_ex(deaf.getsockname())
+
+        hosts = ["127.0.0.1", "127.0.0.2", "127.0.0.3"]
+
+        async def resolve(*_: object, **__: object) -> list[Any]:
+            return [(socket.AF_INET, socket.SOCK_STREAM, 0, "", (host, port)) for host in hosts]
+
+        monkeypatch.setattr(anyio, "getaddrinfo", resolve)
+        transport = await connect("pacs.test", port, 0.4)
+        assert transport.peer == ("127.0.0.3", port)
+        await transport.aclose()
+        hosts.pop()
+        with pytest.raises(TimeoutError):
+            await connect("pacs.test", port, 0.1)
+        for filler in fillers:
+            filler.close()
+
+
+async def test_name_that_is_not_resolved_in_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The same deadline."""
+
+    async def resolve(*_: object, **__: object) -> list[Any]:
+        await anyio.sleep_forever()
+        return []
+
+    monkeypatch.setattr(anyio, "getaddrinfo", resolve)
+    with pytest.raises(TimeoutError):
+        await connect("pacs.test", 104, 0.05)
+
+
+async def test_hang_up_ends_both_directions() -> None:
+    """Who waits finds the end; so does the peer."""
+    left, right = pair()
+    left.hang_up()
+    assert await left.receive_into(memoryview(bytearray(1))) == 0
+    assert await right.receive_into(memoryview(bytearray(1))) == 0
+    await right.aclose()
+    await left.aclose()
+    left.hang_up()
 
 
 async def test_connect_over_ip_6() -> None:

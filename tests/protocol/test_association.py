@@ -253,8 +253,16 @@ def test_user_identity(size: int) -> None:
     primary = b"Z" * size
     body = bytes((2, 1)) + struct.pack(">H", size) + primary + struct.pack(">H", 4) + b"code"
     request = request_of(association(proposed(1), user_information(item(0x58, body))))
-    assert request.user_identity == UserIdentity(2, primary)
+    assert request.user_identity == UserIdentity(2, primary, b"code", positive_response_requested=True)
     assert "ZZ" not in repr(request)
+    assert "code" not in repr(request)
+
+
+def test_user_identity_of_a_name_alone() -> None:
+    """The secondary field is empty, or left out altogether."""
+    for body in (b"\1\0\0\2ab\0\0", b"\1\0\0\2ab"):
+        request = request_of(association(proposed(1), user_information(item(0x58, body))))
+        assert request.user_identity == UserIdentity(1, b"ab")
 
 
 def accepted(

@@ -91,7 +91,7 @@ def test_its_request_is_read() -> None:
     assert (request.calling_ae_title, request.called_ae_title) == ("CT1", "ROUTER")
     assert (request.maximum_length, request.implementation_class_uid) == (16382, CLASS_UID)
     assert request.implementation_version_name == VERSION
-    assert request.user_identity == UserIdentity(2, b"someone")
+    assert request.user_identity == UserIdentity(2, b"someone", b"passcode")
     assert request.application_context == "1.2.840.10008.3.1.1.1"
 
 

@@ -12,7 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from router.dicom.content import Content, Outgoing
+from router.dicom.content import Content, ContentError, Outgoing
 from router.dicom.transcode.header import ConversionError, Encoding, Source, rewrite
 from router.dicom.transcode.streams import Inflated
 from router.model.transfer_syntax import transfer_syntax
@@ -20,41 +20,55 @@ from router.model.transfer_syntax import transfer_syntax
 if TYPE_CHECKING:
     from _typeshed import WriteableBuffer
 
+NICENESS = 10
+"""Who converts gives way to who receives and sends: on a machine with few cores the daemon would starve."""
 MEMORY = 2 << 30
 """Bytes of address space of a worker: a hostile object costs one attempt, not the daemon."""
 PROCESSOR_SECONDS = 600
 WINDOW = 1 << 16
 
 
+class WorkerError(Exception):
+    """The conversion broke off, and the worker with it but for its Python: out of memory, or our own mistake."""
+
+
 def convert(source: Outgoing, wanted: str, target: str) -> None:
     """Write the data set of ``source`` in the transfer syntax ``wanted`` to the new file ``target``.
 
+    The target is created first: who is left with one knows that a worker had begun.
+
     Raises:
         ConversionError: it cannot be converted losslessly.
-        ContentError: the file is not what was accepted.
+        ContentError: the source cannot be read, or is not what was accepted.
         OSError: the target cannot be written.
+        WorkerError: the conversion broke off.
     """
     _limit()
     _silence()
     try:
         write_converted(source, wanted, target)
-    except MemoryError as error:
-        raise ConversionError(f"it needs more than {MEMORY >> 20} MiB of memory") from error
+    except (ConversionError, ContentError, OSError):
+        raise
+    except MemoryError:
+        raise WorkerError(f"it needs more than {MEMORY >> 20} MiB of memory") from None
+    except Exception as error:  # noqa: BLE001 -- what a hostile object finds in our parsers must not end the daemon
+        raise WorkerError(f"{type(error).__name__} in the worker process") from None
 
 
 def write_converted(source: Outgoing, wanted: str, target: str) -> None:
-    """Without the limits, and with ``MemoryError``, the same."""
-    stored, syntax = transfer_syntax(source.identity.transfer_syntax), transfer_syntax(wanted)
-    from router.dicom.transcode.recoding import largest, recoding
+    """In this process, without limits; errors of codecs and of memory as they are."""
+    with Path(target).open("xb") as writing:
+        stored, syntax = transfer_syntax(source.identity.transfer_syntax), transfer_syntax(wanted)
+        from router.dicom.transcode.recoding import largest, recoding
 
-    most = largest(source.size)
-    pixels = None
-    if stored.encapsulated or syntax.encapsulated:
-        with _opened(replace(source, digest=None), most) as beginning:
-            pixels = recoding(beginning, stored, syntax, source.size)
-    with _opened(source, most) as content, Path(target).open("xb") as writing:
-        changes = {} if pixels is None else pixels.changes()
-        rewrite(content, writing, Encoding.of(stored.uid), Encoding.of(wanted), changes=changes, pixels=pixels)
+        most = largest(source.size)
+        pixels = None
+        if stored.encapsulated or syntax.encapsulated:
+            with _opened(replace(source, digest=None), most) as beginning:
+                pixels = recoding(beginning, stored, syntax, source.size)
+        with _opened(source, most) as content:
+            changes = {} if pixels is None else pixels.changes()
+            rewrite(content, writing, Encoding.of(stored.uid), Encoding.of(wanted), changes=changes, pixels=pixels)
 
 
 @contextmanager
@@ -85,6 +99,7 @@ def _silence() -> None:
 
 
 def _limit() -> None:
+    os.setpriority(os.PRIO_PROCESS, 0, max(NICENESS, os.getpriority(os.PRIO_PROCESS, 0)))
     usage = resource.getrusage(resource.RUSAGE_SELF)
     _lower(resource.RLIMIT_AS, MEMORY)
     # Anew for each conversion: processor time adds up over the life of a worker.

@@ -2,7 +2,9 @@
 
 import os
 import resource
+import shutil
 import signal
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,15 +14,16 @@ import anyio.to_thread
 import psutil  # type: ignore[import-untyped]  # no stubs among the requirements
 import pytest
 
-from router.dicom.content import ContentError, Outgoing
-from router.dicom.transcode import worker
-from router.dicom.transcode.header import LARGEST_SEQUENCE, ConversionError
-from router.dicom.transcode.pool import Transcoder
-from router.dicom.transcode.worker import convert
+from router.dicom.content import Outgoing
+from router.dicom.transcode import pool, worker
+from router.dicom.transcode.header import LARGEST_SEQUENCE
+from router.dicom.transcode.pool import NotConvertedError, Transcoder
+from router.dicom.transcode.worker import WorkerError, convert
+from router.model.outcome import Cause, Failed
 from router.model.transfer_syntax import EXPLICIT_VR_LITTLE_ENDIAN, IMPLICIT_VR_LITTLE_ENDIAN
 from tests.dicom.peers import written
 
-pytestmark = [pytest.mark.unit, pytest.mark.timeout(60), pytest.mark.usefixtures("workers_end")]
+pytestmark = [pytest.mark.negotiation, pytest.mark.timeout(60), pytest.mark.usefixtures("workers_end")]
 
 IMPLICIT = b"\x10\0\x20\0\4\0\0\0PID "
 EXPLICIT = b"\x10\0\x20\0LO\4\0PID "
@@ -31,9 +34,23 @@ def stored(path: Path, content: bytes = IMPLICIT, digest: str | None = None) -> 
     return written(path / "stored", content, IMPLICIT_VR_LITTLE_ENDIAN, digest=digest)
 
 
+def workers() -> list[psutil.Process]:
+    """Those of this process."""
+    children = psutil.Process().children()
+    return [child for child in children if any("to_process" in part for part in child.cmdline())]
+
+
 def converted_files(directory: Path) -> list[str]:
     """What conversions left."""
     return [path.name for path in directory.glob("*.converted")]
+
+
+async def failure_of(transcoder: Transcoder, instance: Outgoing) -> Failed:
+    """Why it is not converted to Explicit VR Little Endian."""
+    with pytest.raises(NotConvertedError) as raised:
+        async with transcoder.converted(instance, EXPLICIT_VR_LITTLE_ENDIAN):
+            pass
+    return raised.value.failure
 
 
 async def test_converted_for_the_time_of_a_block(tmp_path: Path) -> None:
@@ -52,36 +69,83 @@ async def test_converted_for_the_time_of_a_block(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("content", "digest", "error", "sentence"),
+    ("content", "digest", "cause", "sentence"),
     [
-        (IMPLICIT, "0" * 32, ContentError, "digest differs"),
-        (IMPLICIT[:-1], None, ConversionError, "past the end"),
+        (IMPLICIT, "0" * 32, Cause.PAYLOAD_DAMAGED, "digest differs"),
+        (IMPLICIT[:-1], None, Cause.CANNOT_CONVERT, "past the end"),
     ],
 )
 async def test_failures_come_back_as_they_are(
-    tmp_path: Path, content: bytes, digest: str | None, error: type[Exception], sentence: str
+    tmp_path: Path, content: bytes, digest: str | None, cause: Cause, sentence: str
 ) -> None:
     """A damaged payload is not a payload that cannot be converted; no file stays."""
-    with pytest.raises(error, match=sentence):
-        async with Transcoder(tmp_path).converted(stored(tmp_path, content, digest), EXPLICIT_VR_LITTLE_ENDIAN):
-            pass
+    failure = await failure_of(Transcoder(tmp_path), stored(tmp_path, content, digest))
+    assert failure.cause is cause
+    assert sentence in failure.error
     assert not converted_files(tmp_path)
 
 
 async def test_missing_payload(tmp_path: Path) -> None:
-    """As damaged."""
+    """As such, not as one that cannot be converted."""
     instance = stored(tmp_path)
     instance.path.unlink()
-    with pytest.raises(ContentError, match="cannot be read"):
-        async with Transcoder(tmp_path).converted(instance, EXPLICIT_VR_LITTLE_ENDIAN):
-            pass
+    assert (await failure_of(Transcoder(tmp_path), instance)).cause is Cause.PAYLOAD_MISSING
 
 
 async def test_directory_that_cannot_be_written(tmp_path: Path) -> None:
-    """Says why."""
-    with pytest.raises(ConversionError, match="cannot be written: No such file"):
-        async with Transcoder(tmp_path / "none").converted(stored(tmp_path), EXPLICIT_VR_LITTLE_ENDIAN):
-            pass
+    """Says why; it is not the instance's fault."""
+    failure = await failure_of(Transcoder(tmp_path / "none"), stored(tmp_path))
+    assert failure.cause is Cause.LOCAL_TROUBLE
+    assert "cannot be written: No such file" in failure.error
+
+
+def convert_without_room(source: Outgoing, wanted: str, target: str) -> None:
+    """With a disk that takes nothing more: runs in a worker process."""
+    signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    _, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (4, hard))
+    convert(source, wanted, target)
+
+
+async def test_disk_without_room(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is this machine's trouble and passes; no file stays."""
+    monkeypatch.setattr(pool, "convert", convert_without_room)
+    failure = await failure_of(Transcoder(tmp_path), stored(tmp_path))
+    assert failure.cause is Cause.LOCAL_TROUBLE
+    assert "cannot be written: File too large" in failure.error
+    assert not converted_files(tmp_path)
+
+
+async def test_idle_worker_that_died_meanwhile(tmp_path: Path) -> None:
+    """Its successor converts: nobody has to wait, whether its end was noticed by then or not."""
+    transcoder = Transcoder(tmp_path)
+    for _ in range(2):
+        async with transcoder.converted(stored(tmp_path), EXPLICIT_VR_LITTLE_ENDIAN) as converted:
+            assert converted.size == len(EXPLICIT)
+        for child in workers():
+            child.send_signal(signal.SIGKILL)
+
+
+async def test_worker_that_cannot_be_started(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It was not this object's doing: nothing had looked at it."""
+    monkeypatch.setattr(sys, "executable", shutil.which("false"))
+    failure = await failure_of(Transcoder(tmp_path), stored(tmp_path))
+    assert failure.cause is Cause.LOCAL_TROUBLE
+    assert "no worker process could be started" in failure.error
+
+
+def convert_by_mistake(source: Outgoing, wanted: str, target: str) -> None:
+    """With a defect of ours that only this object finds: runs in a worker process."""
+    worker.write_converted = None  # type: ignore[assignment]  # calling it is the defect
+    convert(source, wanted, target)
+
+
+async def test_our_own_mistake_costs_one_attempt(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Never the daemon; only the kind of the error is told, as its text may quote a data set."""
+    monkeypatch.setattr(pool, "convert", convert_by_mistake)
+    failure = await failure_of(Transcoder(tmp_path), stored(tmp_path))
+    assert failure.cause is Cause.CONVERSION_DIED
+    assert failure.error == "The instance cannot be converted: TypeError in the worker process"
 
 
 async def test_error_of_the_sender_removes_the_file_too(tmp_path: Path) -> None:
@@ -103,9 +167,8 @@ def _fifo(tmp_path: Path) -> Outgoing:
 async def test_conversion_that_hangs(tmp_path: Path) -> None:
     """Killed at its deadline; the next conversion works."""
     transcoder = Transcoder(tmp_path, seconds=0.5)
-    with pytest.raises(ConversionError, match=r"more than 0\.5 s"):
-        async with transcoder.converted(_fifo(tmp_path), EXPLICIT_VR_LITTLE_ENDIAN):
-            pass
+    failure = await failure_of(transcoder, _fifo(tmp_path))
+    assert failure == Failed(Cause.CONVERSION_DIED, "The instance cannot be converted: it took more than 0.5 s")
     assert not converted_files(tmp_path)
     (tmp_path / "stored").unlink()
     async with Transcoder(tmp_path).converted(stored(tmp_path), EXPLICIT_VR_LITTLE_ENDIAN) as converted:
@@ -117,39 +180,33 @@ async def test_worker_that_dies(tmp_path: Path) -> None:
     transcoder = Transcoder(tmp_path)
     instance = _fifo(tmp_path)
 
-    def workers() -> list[psutil.Process]:
-        children = psutil.Process().children()
-        return [child for child in children if any("to_process" in part for part in child.cmdline())]
-
     async def kill() -> None:
-        while not (found := workers()):
+        while not (converted_files(tmp_path) and (found := workers())):
             await anyio.lowlevel.checkpoint()
         for child in found:
             child.send_signal(signal.SIGKILL)
 
-    with pytest.raises(ConversionError, match="worker process died"):  # noqa: PT012 -- killed while it waits
-        async with anyio.create_task_group() as killing:
-            killing.start_soon(kill)
-            try:
-                async with transcoder.converted(instance, EXPLICIT_VR_LITTLE_ENDIAN):
-                    pass
-            except ConversionError as died:
-                error = died
-        raise error
+    async with anyio.create_task_group() as killing:
+        killing.start_soon(kill)
+        failure = await failure_of(transcoder, instance)
+    assert failure == Failed(Cause.CONVERSION_DIED, "The instance cannot be converted: the worker process died of it")
     assert not converted_files(tmp_path)
 
 
-def limits_after(source: Outgoing, target: str) -> tuple[tuple[int, int], tuple[int, int]]:
+def limits_after(source: Outgoing, target: str) -> tuple[tuple[int, int], tuple[int, int], int]:
     """Convert, and tell under what limits; runs in a worker process."""
     resource.setrlimit(resource.RLIMIT_AS, (3 << 30, 3 << 30))  # as a service manager may have set it
     convert(source, EXPLICIT_VR_LITTLE_ENDIAN, target)
-    return resource.getrlimit(resource.RLIMIT_AS), resource.getrlimit(resource.RLIMIT_CPU)
+    return resource.getrlimit(resource.RLIMIT_AS), resource.getrlimit(resource.RLIMIT_CPU), os.nice(0)
 
 
 async def test_worker_limits_itself(tmp_path: Path) -> None:
-    """Memory and processor time; also below a hard limit that was there before."""
-    memory, processor = await anyio.to_process.run_sync(limits_after, stored(tmp_path), str(tmp_path / "target"))
+    """Memory, processor time and priority; also below a hard limit that was there before."""
+    memory, processor, niceness = await anyio.to_process.run_sync(
+        limits_after, stored(tmp_path), str(tmp_path / "target")
+    )
     assert memory == (worker.MEMORY, 3 << 30)
+    assert niceness >= worker.NICENESS
     assert worker.PROCESSOR_SECONDS <= processor[0] <= worker.PROCESSOR_SECONDS + 20
 
 
@@ -158,7 +215,7 @@ def too_much(source: Outgoing, target: str) -> str:
     worker.MEMORY = 1 << 30
     try:
         convert(source, EXPLICIT_VR_LITTLE_ENDIAN, target)
-    except ConversionError as error:
+    except WorkerError as error:
         return str(error)
     return ""
 

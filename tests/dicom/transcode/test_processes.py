@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 from anyio import to_process
 
-from router.dicom.content import ContentError, Outgoing
-from router.dicom.transcode.header import ConversionError
-from router.dicom.transcode.pool import Transcoder
+from router.dicom.content import Outgoing
+from router.dicom.transcode.pool import NotConvertedError, Transcoder
 from router.dicom.transcode.worker import convert
+from router.model.outcome import Cause
 from tests.dicom.transcode.images import Picture
 from tests.dicom.transcode.witness import EXPLICIT, J2K, JPEG_LS, converted, outgoing
 
@@ -55,17 +55,19 @@ async def test_decompressed_in_a_worker(compressed: Outgoing, native: Outgoing, 
 
 async def test_refusal_comes_back_as_it_is(damaged: Outgoing, tmp_path: Path) -> None:
     """With its reason, and no file."""
-    with pytest.raises(ConversionError, match="frame 1: it has no frame header"):
+    with pytest.raises(NotConvertedError, match="frame 1: it has no frame header") as raised:
         async with Transcoder(tmp_path).converted(damaged, EXPLICIT):
             pass
+    assert raised.value.failure.cause is Cause.CANNOT_CONVERT
     assert not left_behind(tmp_path)
 
 
 async def test_payload_that_changed_on_disk(compressed: Outgoing, tmp_path: Path) -> None:
     """Is told from one that cannot be converted, though its pixels were looked at before its digest was known."""
-    with pytest.raises(ContentError, match="digest differs"):
+    with pytest.raises(NotConvertedError, match="digest differs") as raised:
         async with Transcoder(tmp_path).converted(replace(compressed, digest="0" * 32), EXPLICIT):
             pass
+    assert raised.value.failure.cause is Cause.PAYLOAD_DAMAGED
 
 
 def crash() -> None:

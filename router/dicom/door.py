@@ -1,0 +1,103 @@
+"""Who may connect to a listener, and for how long without an association.
+
+Whoever does not behave takes places from itself alone: each host has a limit, the fullest host makes room for another,
+and who breaks the protocol again and again is shut out for a while.
+"""
+
+from collections import Counter
+from collections.abc import Callable
+from typing import Protocol
+
+from router.dicom.refusals import Refusals
+from router.rules.acceptance import Listener, may_connect
+from router.rules.offences import Offences
+
+UNASSOCIATED = 64
+"""Connections beyond the limit of associations that may be open at once: those that have not said who they are, and
+those that are leaving."""
+
+UNASSOCIATED_OF_A_HOST = 8
+"""Of one host, beyond its limit of associations: it may ask for all of them at once."""
+
+
+class Visitor(Protocol):
+    """A connection."""
+
+    host: str
+
+    def evict(self, error: str) -> None:
+        """End it at once."""
+
+
+class Door:
+    """The door of one listener."""
+
+    def __init__(self, refusals: Refusals, clock: Callable[[], float]) -> None:
+        """A door at which nobody stands.
+
+        Args:
+            refusals: to tell of connections that were refused.
+            clock: seconds that only go forward.
+        """
+        self.associations: Counter[str] = Counter()
+        """Open ones by host; each counts itself in and out."""
+        self._refusals = refusals
+        self._clock = clock
+        self._offences = Offences()
+        self._standing: dict[str, dict[Visitor, bool]] = {}
+        """By host, who came first stands first; whether it is leaving."""
+        self._count = 0
+
+    def judge(self, host: str, listener: Listener) -> str | None:
+        """Why ``host`` may not come in; None: there is a place for it, made if need be."""
+        if not may_connect(host, listener):
+            return "no row of `allow` admits this address"
+        if self._offences.shut_out(host, self._clock()) and not self.associations[host]:
+            return "shut out for some seconds: it broke the protocol, or asked for no association, again and again"
+        own = self._standing.get(host, {})
+        if len(own) >= listener.max_associations_per_host + UNASSOCIATED_OF_A_HOST:
+            leaving = next((visitor for visitor, leaves in own.items() if leaves), None)
+            if leaving is None:
+                return "too many connections without an association are open from this host"
+            self._evict(leaving)
+        elif self._count >= UNASSOCIATED:
+            crowd = max(self._standing.values(), key=len)
+            if len(crowd) <= len(own):
+                return "too many connections without an association are open"
+            self._evict(next(iter(crowd)))
+        return None
+
+    def _evict(self, visitor: Visitor) -> None:
+        self.left(visitor)
+        visitor.evict("too many connections without an association are open: another one has its place")
+
+    def entered(self, visitor: Visitor, *, leaving: bool = False) -> None:
+        """It has no association, not yet or (``leaving``) not any more."""
+        self._standing.setdefault(visitor.host, {})[visitor] = leaving
+        self._count += 1
+
+    def left(self, visitor: Visitor) -> None:
+        """It is gone, or it has an association; who left already may leave again."""
+        standing = self._standing.get(visitor.host, {})
+        if visitor in standing:
+            del standing[visitor]
+            self._count -= 1
+            if not standing:
+                del self._standing[visitor.host]
+
+    def associated(self, visitor: Visitor) -> None:
+        """It has an association: whatever its host did before is forgiven."""
+        self.left(visitor)
+        self._offences.forgive(visitor.host)
+
+    def refused(self, host: str, error: str, *, offence: bool = False) -> None:
+        """A connection ended without an association.
+
+        Args:
+            host: whose it was.
+            error: why, in one sentence.
+            offence: the host broke the protocol, or let its deadline pass.
+        """
+        self._refusals.publish(host, error)
+        if offence and not self.associations[host]:
+            self._offences.charge(host, self._clock())

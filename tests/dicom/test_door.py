@@ -1,0 +1,156 @@
+"""Who comes in: nobody is locked out by somebody else."""
+
+from ipaddress import ip_network
+
+import pytest
+
+from router.dicom.door import UNASSOCIATED, UNASSOCIATED_OF_A_HOST, Door
+from router.dicom.refusals import Refusals
+from router.journal import Journal
+from router.rules.acceptance import Allowed, Listener
+from router.rules.offences import FREE
+from tests.dicom.peers import Diary
+
+pytestmark = pytest.mark.unit
+
+LISTENER = Listener(allow_any=True, max_associations_per_host=8)
+OF_A_HOST = 8 + UNASSOCIATED_OF_A_HOST
+
+
+class Somebody:
+    """A connection that notes why it was ended."""
+
+    def __init__(self, host: str) -> None:
+        self.host = host
+        self.evicted = ""
+
+    def evict(self, error: str) -> None:
+        """Note it."""
+        self.evicted = error
+
+
+class Doorway:
+    """A door, its clock, and its diary."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+        self.diary = Diary()
+        self.door = Door(Refusals(Journal(self.diary)), lambda: self.now)
+
+    def comes(self, host: str, listener: Listener = LISTENER) -> Somebody | str:
+        """Somebody who is let in, or why not."""
+        if (error := self.door.judge(host, listener)) is not None:
+            return error
+        self.door.entered(visitor := Somebody(host))
+        return visitor
+
+    def fill(self, host: str, count: int) -> list[Somebody]:
+        """So many who are let in."""
+        return [each for each in (self.comes(host) for _ in range(count)) if isinstance(each, Somebody)]
+
+
+def test_network_is_judged_first() -> None:
+    """Whom no row of `allow` admits, whatever it may call itself, does not come in; rows without hosts admit all."""
+    way = Doorway()
+    rules = Listener(allow=(Allowed("CT1", (ip_network("10.1.0.0/16"),)),))
+    assert "allow" in str(way.comes("10.2.0.1", rules))
+    assert isinstance(way.comes("10.1.0.1", rules), Somebody)
+    assert isinstance(way.comes("10.2.0.1", Listener(allow=(*rules.allow, Allowed("MR1")))), Somebody)
+    assert "allow" in str(way.comes("10.2.0.1", Listener()))
+
+
+def test_host_has_a_limit_of_its_own() -> None:
+    """Who has all its places is told so; others come in. One that leaves makes room."""
+    way = Doorway()
+    inside = way.fill("a", OF_A_HOST)
+    assert len(inside) == OF_A_HOST
+    assert "from this host" in str(way.comes("a"))
+    assert isinstance(way.comes("b"), Somebody)
+    way.door.left(inside[0])
+    way.door.left(inside[0])
+    assert isinstance(way.comes("a"), Somebody)
+    assert "from this host" in str(way.comes("a"))
+    way.door.associated(inside[1])
+    assert isinstance(way.comes("a"), Somebody)
+    assert not any(each.evicted for each in inside)
+
+
+def test_fullest_host_makes_room_for_another() -> None:
+    """Its oldest connection goes; a host with as many as the fullest gets no more."""
+    way = Doorway()
+    hosts = [way.fill(f"host {number}", UNASSOCIATED // 5) for number in range(4)]
+    greedy = way.fill("greedy", UNASSOCIATED - sum(map(len, hosts)))
+    assert len(greedy) > len(hosts[0])
+    assert isinstance(way.comes("modality"), Somebody)
+    assert [bool(each.evicted) for each in greedy] == [True] + [False] * (len(greedy) - 1)
+    assert not any(each.evicted for host in hosts for each in host)
+    while len(greedy) > UNASSOCIATED // 5 + 1:
+        way.door.left(greedy.pop())
+        assert isinstance(way.comes("modality"), Somebody)
+    assert way.door._count == UNASSOCIATED
+
+
+def test_who_has_most_already_gets_no_more() -> None:
+    """When all places are taken, and nobody has more than it has itself."""
+    way = Doorway()
+    for number in range(UNASSOCIATED // OF_A_HOST):
+        way.fill(f"host {number}", OF_A_HOST)
+    patient = Listener(allow_any=True, max_associations_per_host=100)
+    assert way.comes("host 0", patient) == "too many connections without an association are open"
+    assert isinstance(way.comes("other"), Somebody)
+
+
+def test_who_has_released_gives_its_place_to_its_own_host() -> None:
+    """Connections that linger after their release do not keep their host from associating again."""
+    way = Doorway()
+    leaving = []
+    for _ in range(OF_A_HOST):
+        visitor = Somebody("a")
+        way.door.entered(visitor, leaving=True)
+        leaving.append(visitor)
+    assert isinstance(way.comes("a"), Somebody)
+    assert [bool(each.evicted) for each in leaving] == [True] + [False] * (OF_A_HOST - 1)
+
+
+def offend(way: Doorway, host: str, times: int = FREE + 1) -> None:
+    """Break the protocol."""
+    for _ in range(times):
+        way.door.refused(host, "it broke the protocol", offence=True)
+
+
+def test_offender_is_shut_out_for_a_while() -> None:
+    """Nobody else is; afterwards it may try again."""
+    way = Doorway()
+    offend(way, "a", FREE)
+    assert isinstance(way.comes("a"), Somebody)
+    offend(way, "a", 1)
+    assert "shut out" in str(way.comes("a"))
+    assert isinstance(way.comes("b"), Somebody)
+    way.now += 1.0
+    assert isinstance(way.comes("a"), Somebody)
+
+
+def test_refusals_alone_are_no_offence() -> None:
+    """A port scan that closes at once, or too many connections, shut nobody out."""
+    way = Doorway()
+    for _ in range(100):
+        way.door.refused("a", "why")
+    assert isinstance(way.comes("a"), Somebody)
+
+
+def test_host_with_an_association_is_not_shut_out() -> None:
+    """Neither by what it did before, nor by what it does meanwhile."""
+    way = Doorway()
+    offend(way, "a")
+    way.door.associations["a"] += 1
+    assert isinstance(way.comes("a"), Somebody)
+    offend(way, "b")
+    del way.door.associations["a"]
+    assert "shut out" in str(way.comes("a"))
+    visitor = Somebody("a")
+    way.door.associated(visitor)
+    assert isinstance(way.comes("a"), Somebody)
+    way.door.associations["a"] += 1
+    offend(way, "a", 50)
+    del way.door.associations["a"]
+    assert isinstance(way.comes("a"), Somebody)
