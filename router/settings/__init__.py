@@ -8,20 +8,27 @@ a value: ``source`` (text with places) → ``environment`` → ``validation`` ag
 
 from router.settings.configuration import (
     Configuration,
+    Effective,
+    HistorySettings,
     HttpSettings,
     Level,
     LogFormat,
     LogSettings,
     LogUIDs,
     Reserve,
+    Role,
     SpoolSettings,
+    Token,
 )
 from router.settings.loading import destination, load, schema
 from router.settings.problems import ConfigurationError, Problem
+from router.settings.reference import reference
 
 __all__ = [
     "Configuration",
     "ConfigurationError",
+    "Effective",
+    "HistorySettings",
     "HttpSettings",
     "Level",
     "LogFormat",
@@ -29,8 +36,11 @@ __all__ = [
     "LogUIDs",
     "Problem",
     "Reserve",
+    "Role",
     "SpoolSettings",
+    "Token",
     "destination",
     "load",
+    "reference",
     "schema",
 ]

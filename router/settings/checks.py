@@ -1,14 +1,16 @@
 """What is wrong between values that are each right."""
 
 import socket
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from router.model.destination import Destination
 from router.rules.acceptance import Listener
-from router.rules.network import address, same_host
+from router.rules.network import address, is_loopback, same_host
+from router.rules.routing import Target
+from router.settings import credentials
 from router.settings.configuration import Configuration
 from router.settings.problems import Problem, did_you_mean
-from router.settings.source import Places
+from router.settings.source import Keys, Places
 
 SOCKET_PATH_LENGTH = 107
 """sockaddr_un.sun_path has 108 bytes, the last one is NUL (unix(7))."""
@@ -20,7 +22,9 @@ def problems(configuration: Configuration, places: Places) -> list[Problem]:
         *_listeners(configuration, places),
         *_routes(configuration, places),
         *_destinations(configuration, places),
+        *_http(configuration, places),
         *_socket(configuration, places),
+        *credentials.problems(configuration, places),
     ]
 
 
@@ -51,10 +55,19 @@ def _routes(configuration: Configuration, places: Places) -> Iterator[Problem]:
         first = seen.setdefault(route.name, position)
         if first != position:
             yield places.problem(("routes", position, "name"), f"routes[{first}] has the same name")
-        for which, name in enumerate(route.to):
+        yield from _targets(route.to, ("routes", position, "to"), names, places)
+
+
+def _targets(targets: Iterable[Target], keys: Keys, names: set[str], places: Places) -> Iterator[Problem]:
+    met: set[str] = set()
+    for which, target in enumerate(targets):
+        for position, name in enumerate(target.first_of):
+            place = (*keys, which) if len(target.first_of) == 1 else (*keys, which, "first_of", position)
             if name not in names:
-                sentence = f"there is no destination {name!r}"
-                yield places.problem(("routes", position, "to", which), sentence, did_you_mean(name, names))
+                yield places.problem(place, f"there is no destination {name!r}", did_you_mean(name, names))
+            if name in met:
+                yield places.problem(place, f"{name} stands here twice; an instance is owed to a destination once")
+            met.add(name)
 
 
 def _destinations(configuration: Configuration, places: Places) -> Iterator[Problem]:
@@ -106,6 +119,26 @@ def _is_of_this_machine(host: str) -> bool:
         except OSError:
             return False
     return True
+
+
+def _http(configuration: Configuration, places: Places) -> Iterator[Problem]:
+    http = configuration.http
+    if not http.enabled:
+        return
+    for position, listener in enumerate(configuration.listeners):
+        if http.port == listener.port and _overlap(http.host, listener.host):
+            yield places.problem(("http", "port"), f"listen[{position}] has the same host and port")
+    if not is_loopback(http.host) and not http.tokens:
+        sentence = f"{http.host} is called from elsewhere: that needs `tokens_file`, so that not everybody may read"
+        hint = "write `host: 127.0.0.1` for this machine alone, or name a file with a line `name role token`"
+        yield places.problem(("http", "host"), sentence, hint)
+
+
+def _overlap(one: str, other: str) -> bool:
+    """Whether two sockets on the same port cannot both be had; names are not looked up."""
+    if same_host(one, other):
+        return True
+    return any(parsed is not None and parsed.is_unspecified for parsed in (address(one), address(other)))
 
 
 def _socket(configuration: Configuration, places: Places) -> Iterator[Problem]:

@@ -5,8 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from router.rules.network import Network
-from router.rules.routing import (
+from router.rules.conditions import (
     CALLED_AE_TITLE,
     CALLING_AE_TITLE,
     AllOf,
@@ -18,14 +17,21 @@ from router.rules.routing import (
     Not,
     PeerWithin,
 )
+from router.rules.network import Network
 from router.settings.problems import Problem, did_you_mean
 from router.settings.scalars import network
 from router.settings.source import Keys, Places
 
-_OWN = frozenset({CALLING_AE_TITLE, CALLED_AE_TITLE, "peer", "not", "any", "all"})
+PEER = "peer"
+_OWN = frozenset({CALLING_AE_TITLE, CALLED_AE_TITLE, PEER, "not", "any", "all"})
 _KEYWORD = re.compile(r"[A-Z][A-Za-z0-9]*", re.ASCII)
 _NUMBER = re.compile(r"[+-]?[0-9]+(?:\.[0-9]+)?", re.ASCII)
 _DATE = re.compile(r"([0-9]{4})-([0-9]{2})-([0-9]{2})", re.ASCII)
+
+
+def is_keyword(name: str, keywords: frozenset[str] | None) -> bool:
+    """Whether ``name`` is one of ``keywords``; without them, whether it has the form of one."""
+    return _KEYWORD.fullmatch(name) is not None if keywords is None else name in keywords
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +78,7 @@ class Reader:
         if name in (CALLING_AE_TITLE, CALLED_AE_TITLE):
             return
         known = _OWN if self.keywords is None else self.keywords | _OWN
-        if name not in known and (self.keywords is not None or not _KEYWORD.fullmatch(name)):
+        if not is_keyword(name, self.keywords):
             sentence = "is not a DICOM keyword, nor calling_ae_title, called_ae_title, peer, not, any, all"
             self.problems.append(self.places.problem_of_key(keys, sentence, did_you_mean(name, known)))
 

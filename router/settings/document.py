@@ -3,18 +3,20 @@
 Private to ``router.settings``: what leaves is ``configuration.Configuration``. The descriptions become the JSON schema.
 """
 
-from typing import Annotated, Any, Self, get_args, get_origin
+from typing import Annotated, Any, Self, get_args
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import BaseModel, BeforeValidator, Field, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
+from router.model.destination import AssociationPer, Duplicates, ProposeStored, Ruling, Strategy
 from router.model.destination import Prefer as SendPrefer
-from router.model.destination import ProposeStored, Strategy
 from router.rules.acceptance import Prefer, Truncated, UnknownSOPClasses
 from router.rules.routing import Unrouted
 from router.settings.configuration import Level, LogFormat, LogUIDs
+from router.settings.routes import RouteSection, TestSection
 from router.settings.scalars import (
     AETitle,
+    BandwidthValue,
     Boolean,
     Duration,
     Host,
@@ -22,18 +24,17 @@ from router.settings.scalars import (
     NetworkValue,
     Port,
     ReserveValue,
+    SizeValue,
+    StatusRange,
     TransferSyntaxUID,
+    WindowValue,
     listed,
 )
+from router.settings.section import Section as _Section
+from router.settings.tls import DestinationTlsSection, ListenTlsSection
 
 ANY_AE_TITLE = "any"
 RECEIVED_AE_TITLE = "received"
-
-
-class _Section(BaseModel):
-    """Keys that are not here are errors; defaults are written as in the file and checked as if they stood there."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True, use_attribute_docstrings=True)
 
 
 class AllowSection(_Section):
@@ -45,10 +46,12 @@ class AllowSection(_Section):
         default_factory=list
     )
     """Addresses or networks, such as `10.1.0.0/16`. Left out: this AE title from anywhere."""
+    certificate: Annotated[str, Field(min_length=1)] | None = None
+    """A name in the certificate that the sender has to show: a DNS name, or the common name."""
 
     @model_validator(mode="after")
     def _somebody(self) -> Self:
-        if self.ae_title is None and not self.hosts:
+        if self.ae_title is None and not self.hosts and self.certificate is None:
             raise ValueError("names neither an `ae_title` nor `hosts`; for everybody write `allow_any: true`")
         return self
 
@@ -64,6 +67,15 @@ class ReceiveDeadlinesSection(_Section):
     """Between the PDUs of one message."""
     idle: Duration = "10m"
     """Between messages; carts send during the examination."""
+
+
+class UserIdentitySection(_Section):
+    """Users whom associations name (PS3.7 D.3.3.7), with a name, or a name and a passcode."""
+
+    users_file: str = Field(min_length=1)
+    """One line each: `name passcode`, or `name`; nobody else may read it. Meant from this file's folder."""
+    required: Boolean = True
+    """Whether an association that names nobody is rejected. A wrong passcode always is."""
 
 
 class ListenSection(_Section):
@@ -95,6 +107,16 @@ class ListenSection(_Section):
     """What an object gets whose last element runs past its end: status C000H, or it is kept as it is."""
     deadlines: ReceiveDeadlinesSection = Field(default_factory=ReceiveDeadlinesSection)
     """How long a sender may take."""
+    tls: ListenTlsSection | None = None
+    """Left out: in the clear. There is no port for both."""
+    user_identity: UserIdentitySection | None = None
+    """Left out: whom an association names is not looked at."""
+
+    @model_validator(mode="after")
+    def _certificates_are_asked_for(self) -> Self:
+        if (self.tls is None or self.tls.client_ca is None) and any(row.certificate for row in self.allow):
+            raise ValueError("`allow` names a `certificate`, and senders are not asked for one: write `tls.client_ca`")
+        return self
 
     @model_validator(mode="after")
     def _one_way_to_name_us(self) -> Self:
@@ -118,19 +140,13 @@ class SpoolSection(_Section):
     """How long delivered instances are kept; the oldest go first when the disk needs the room."""
 
 
-class RouteSection(_Section):
-    """What matches `when` goes `to` these destinations."""
+class HistorySection(_Section):
+    """How much is remembered of what happened to each delivery."""
 
-    name: str = ""
-    """For logs and explanations."""
-    when: dict[str, Any] = Field(default_factory=dict)
-    """Conditions that must all hold: `calling_ae_title`, `called_ae_title`, `peer` (address or network), DICOM keywords
-    at top level, each with a value (`*` and `?` are wildcards), a list (any of them) or a range (`{from: , to: }`);
-    `not`, `any` and `all` with further conditions. Left out: every instance."""
-    to: Annotated[list[str], BeforeValidator(listed, json_schema_input_type=str | list[str]), Field(min_length=1)]
-    """Names of destinations."""
-    stop: Boolean = False
-    """Whether a match ends the search; otherwise later routes add their destinations."""
+    keep: Duration = "90d"
+    """How long."""
+    size: SizeValue = "2GiB"
+    """Room on the disk; the oldest go first. A million deliveries take about 500 MB."""
 
 
 class BackOffSection(_Section):
@@ -185,6 +201,19 @@ class DestinationSection(_Section):
     """How many further associations one attempt may open, with other strategies."""
     max_associations: int = Field(default=2, ge=1, le=64)
     """How many associations may be open to it at once."""
+    max_instances_per_association: int | None = Field(default=None, ge=1)
+    """After how many instances an association is released and another one opened. Left out: no limit."""
+    bandwidth: BandwidthValue | None = None
+    """How much is sent to it, over all associations: `10MB/s`. Left out: as fast as it goes."""
+    only: Annotated[
+        list[WindowValue], BeforeValidator(listed, json_schema_input_type=WindowValue | list[WindowValue])
+    ] = Field(default_factory=list)
+    """When it may be sent to, in local time: `Mon-Fri 19:00-06:00`, or a list of such windows. A window belongs to the
+    days on which it begins; one that ends when it begins lasts a whole day. Left out: always."""
+    association_per: AssociationPer = AssociationPer.ANY
+    """What one association may carry: for receivers that take its end for the end of a study or series."""
+    wait_for_quiet: Duration | None = None
+    """A study is sent when nothing more of it has arrived for so long. Left out: at once."""
     propose_stored: ProposeStored = ProposeStored.AUTO
     """Whether an instance is proposed in the syntax it is stored in, beside the strategy's."""
     transfer_syntaxes: Annotated[
@@ -199,6 +228,18 @@ class DestinationSection(_Section):
     """Whether instances are sent in their stored transfer syntax or not at all."""
     duplicate_is_delivered: Boolean = False
     """Whether the answer "duplicate SOP instance" (0111H) counts as delivered."""
+    duplicates: Duplicates = Duplicates.ALWAYS
+    """Whether an instance is sent again that comes again with the same bytes: `always`, or `once` in
+    `duplicate_window`. With other bytes it is always sent."""
+    duplicate_window: Duration = "24h"
+    """How long `duplicates: once` remembers."""
+    quota: SizeValue | None = None
+    """How much of the spool may wait for it: `50GiB`; more is warned of. Left out: no limit but the disk."""
+    best_effort: Boolean = False
+    """Whether it gives up what has waited longest when it is over its quota: dead letters, logged and counted."""
+    statuses: dict[StatusRange, Ruling] = Field(default_factory=dict)
+    """What C-STORE statuses mean here, where this PACS uses them differently: `{A700: refuse, C000-CFFF: defer}`. Four
+    hexadecimal digits or a range of them; the first that fits counts."""
     allow_return: Boolean = False
     """Whether instances go back to the very peer that sent them."""
     renamed_from: Name | None = None
@@ -209,6 +250,8 @@ class DestinationSection(_Section):
     """One instance's waiting, after failures of its own."""
     deadlines: SendDeadlinesSection = Field(default_factory=SendDeadlinesSection)
     """How long it may take."""
+    tls: DestinationTlsSection | None = None
+    """Left out: in the clear. With it there is never a connection in the clear."""
 
     @model_validator(mode="after")
     def _strategy_or_list(self) -> Self:
@@ -238,7 +281,16 @@ class HttpSection(_Section):
     port: Port = 8080
     """TCP port to listen on."""
     enabled: Boolean = True
-    """Whether anything is served over TCP; the Unix socket for commands always is."""
+    """Whether anything is served over TCP where this section is written; the Unix socket for commands always is."""
+    tokens_file: str | None = None
+    """File of tokens, one `name role token` in a line, that nobody else may read; roles are `read` and `operate`.
+    Without it everybody on this machine may read, nobody may change anything, and no other address can be served."""
+    allowed_hosts: Annotated[list[Host], BeforeValidator(listed, json_schema_input_type=str | list[str])] = Field(
+        default_factory=list
+    )
+    """Further names by which the status page is called, such as that of a proxy before it."""
+    show_patient: Boolean = False
+    """Whether patient names and the comments of peers are shown over TCP."""
 
 
 class Document(BaseSettings):
@@ -256,16 +308,20 @@ class Document(BaseSettings):
     """One listener, or a list of them."""
     spool: SpoolSection = Field(default_factory=SpoolSection)
     """Where instances are kept until they are delivered."""
+    history: HistorySection = Field(default_factory=HistorySection)
+    """How much is remembered of what happened to each delivery; a lost queue is rebuilt with it."""
     routes: list[RouteSection] = Field(default_factory=list)
     """Every route that matches adds its destinations. Left out: everything goes to the only destination."""
+    tests: list[TestSection] = Field(default_factory=list)
+    """Instances and where the routes must lead them; a configuration that fails one is not used."""
     unrouted: Unrouted = Unrouted.HOLD
     """What becomes of an instance that no route takes: kept for an operator, dropped and logged, or refused (0124H)."""
     destinations: list[DestinationSection] = Field(default_factory=list)
     """The PACS; also one file each in the folder `destinations` beside this file."""
     log: LogSection = Field(default_factory=LogSection)
     """What is logged, and how."""
-    http: HttpSection = Field(default_factory=HttpSection)
-    """Status page, API, metrics and health."""
+    http: HttpSection | None = None
+    """Status page, API, metrics and health, over TCP. Left out: only over the Unix socket."""
     socket: str | None = None
     """Unix socket for commands, at most 107 bytes; otherwise in `$RUNTIME_DIRECTORY`, or in the spool."""
     drain: Duration = "60s"
@@ -286,6 +342,7 @@ class Document(BaseSettings):
 
 
 def section_of(annotation: Any) -> type[BaseModel] | None:
-    """The section that a field holds, alone or in a list; None for a field that holds values."""
-    kind = get_args(annotation)[0] if get_origin(annotation) is list else annotation
-    return kind if isinstance(kind, type) and issubclass(kind, BaseModel) else None
+    """The section that a field holds, alone, in a list, or not always; None for a field that holds values."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return annotation
+    return next(filter(None, map(section_of, get_args(annotation))), None)

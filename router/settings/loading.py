@@ -1,14 +1,17 @@
 """Read a configuration from its files and the environment."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from router.model.destination import Destination
-from router.settings import assembly, checks
+from router.settings import assembly, checks, credentials, routing_tests, tokens
 from router.settings.conditions import Reader
 from router.settings.configuration import Configuration
 from router.settings.document import Document
+from router.settings.effective import effective
 from router.settings.environment import override
 from router.settings.problems import ConfigurationError, Problem
 from router.settings.source import Place, Places, Source, Value, read
@@ -17,7 +20,13 @@ from router.settings.validation import validate
 DESTINATIONS = "destinations"
 
 
-def load(path: Path, *, environment: Mapping[str, str], known_keywords: frozenset[str] | None = None) -> Configuration:
+def load(
+    path: Path,
+    *,
+    environment: Mapping[str, str],
+    known_keywords: frozenset[str] | None = None,
+    now: Callable[[], datetime] = lambda: datetime.now(UTC),
+) -> Configuration:
     """The configuration in the file at ``path``, the files in ``destinations/`` beside it, and the environment.
 
     Reads files and asks the machine for its addresses: run it in a thread where an event loop runs.
@@ -27,6 +36,7 @@ def load(path: Path, *, environment: Mapping[str, str], known_keywords: frozense
         environment: variables; those that begin with ``ROUTER__`` override single values, ``RUNTIME_DIRECTORY`` is
             where the socket goes by default.
         known_keywords: every DICOM keyword, to find misspelt ones in ``when``; None: they are not checked.
+        now: the time of day, for the ends of certificates.
 
     Raises:
         ConfigurationError: everything that is wrong, as far as it can be told at once.
@@ -41,11 +51,26 @@ def load(path: Path, *, environment: Mapping[str, str], known_keywords: frozense
         source.places.graft(source.places.branch(("listen",)), at=("listen", 0))
     document = validate(source.tree, source.places)
     reader = Reader(source.places, known_keywords)
-    configuration = assembly.configuration(document, reader, path.parent, environment)
-    problems = [*reader.problems, *checks.problems(configuration, source.places)]
+    tokens_file = None if document.http is None else document.http.tokens_file
+    known = () if tokens_file is None else tokens.read(path.parent / tokens_file)
+    configuration = assembly.configuration(document, reader, path.parent, environment, known)
+    problems = [
+        *reader.problems,
+        *checks.problems(configuration, source.places),
+        *routing_tests.misspelt(document.tests, configuration, known_keywords, source.places),
+    ]
+    # Routes that are wrong in themselves would only make their tests fail a second time.
+    problems = problems or list(routing_tests.failures(document.tests, configuration, source.places))
     if problems:
         raise ConfigurationError(problems)
-    return configuration
+    certificates = credentials.certificates(configuration)
+    return replace(
+        configuration,
+        tests=len(document.tests),
+        values=tuple(effective(source)),
+        certificates=certificates,
+        warnings=(*configuration.warnings, *credentials.warnings(configuration, certificates, now())),
+    )
 
 
 def destination(written: Mapping[str, object], *, origin: str) -> Destination:
@@ -62,7 +87,7 @@ def destination(written: Mapping[str, object], *, origin: str) -> Destination:
     entry.setdefault("name", entry.get("remote_ae_title"))
     root = Place(origin)
     document = validate({DESTINATIONS: [entry]}, Places({(): root, (DESTINATIONS, 0): root}))
-    return assembly.destination(document.destinations[0])
+    return assembly.destination(document.destinations[0], Path())
 
 
 def _as_text(value: object) -> Value:

@@ -21,10 +21,14 @@ class Problem:
     source: str = ""
     """The line of the file, to point into."""
 
-    def __str__(self) -> str:
+    @property
+    def brief(self) -> str:
+        """In one line, for the log: the line of the file and the hint may show values of patients."""
         place = ":".join(str(part) for part in (self.file, self.line, self.column) if part is not None)
-        text = f"{place}  error  {self.path}: {self.sentence}" if self.path else f"{place}  error  {self.sentence}"
-        lines = [text]
+        return f"{place}  error  {self.path}: {self.sentence}" if self.path else f"{place}  error  {self.sentence}"
+
+    def __str__(self) -> str:
+        lines = [self.brief]
         if self.source and self.line is not None and self.column is not None:
             # A tab must push the caret as far as it pushes the text.
             indent = "".join("\t" if character == "\t" else " " for character in self.source[: self.column - 1])

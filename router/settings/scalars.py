@@ -9,7 +9,7 @@ from pydantic import AfterValidator, BeforeValidator, PlainValidator, WithJsonSc
 
 from router.model.transfer_syntax import TRANSFER_SYNTAXES
 from router.rules.network import Network
-from router.settings import units
+from router.settings import statuses, units, windows
 from router.settings.problems import did_you_mean
 
 AE_TITLE_LENGTH = 16
@@ -105,6 +105,9 @@ def _unit(parse: Callable[[str], object], pattern: str, example: str) -> tuple[P
 
 _duration_validator, _duration_schema = _unit(units.duration, r"^[0-9]+(\.[0-9]+)? *(ms|s|m|h|d)$", "30s")
 _reserve_validator, _reserve_schema = _unit(units.reserve, r"^[0-9]+(\.[0-9]+)? *(%|B|[KMGT]i?B)$", "5%")
+_size_validator, _size_schema = _unit(units.room, r"^[0-9]+(\.[0-9]+)? *([KMGT]i?B|B)$", "50GiB")
+_bandwidth_validator, _bandwidth_schema = _unit(units.bandwidth, r"^[0-9]+(\.[0-9]+)? *([KMGT]i?B|B) */ *s$", "10MB/s")
+_window_validator, _window_schema = _unit(windows.window, windows.PATTERN, "Mon-Fri 19:00-06:00")
 
 AETitle = Annotated[str, AfterValidator(_ae_title), WithJsonSchema({"type": ["string", "integer"]})]
 Host = Annotated[str, AfterValidator(_host)]
@@ -115,4 +118,10 @@ Boolean = Annotated[bool, BeforeValidator(_boolean)]
 # A default is written as in the file (`30s`), so that the schema shows it so: text, until it is checked.
 Duration = Annotated[Any, _duration_validator, _duration_schema]
 ReserveValue = Annotated[Any, _reserve_validator, _reserve_schema]
+SizeValue = Annotated[Any, _size_validator, _size_schema]
+BandwidthValue = Annotated[Any, _bandwidth_validator, _bandwidth_schema]
+WindowValue = Annotated[Any, _window_validator, _window_schema]
+StatusRange = Annotated[
+    str, AfterValidator(statuses.checked), WithJsonSchema({"type": "string", "pattern": statuses.PATTERN})
+]
 NetworkValue = Annotated[Network, PlainValidator(network), WithJsonSchema({"type": "string"})]

@@ -6,6 +6,7 @@ from datetime import timedelta
 from router.settings.configuration import Reserve
 
 _QUANTITY = re.compile(r"([0-9]+(?:\.[0-9]+)?)\s*([A-Za-z%]+)", re.ASCII)
+_BANDWIDTH = re.compile(r"([^/]+B) */ *s", re.ASCII)
 _SECONDS = {"ms": 0.001, "s": 1, "m": 60, "h": 3600, "d": 86400}
 _BYTES = {"B": 1} | {
     f"{prefix}{suffix}": base**power
@@ -42,6 +43,32 @@ def size(text: str) -> int:
     if unit not in _BYTES:
         raise ValueError(f"{unit!r} is not a unit of size; use one of {', '.join(_BYTES)}")
     return int(amount * _BYTES[unit])
+
+
+def room(text: str) -> int:
+    """A size that something fits in.
+
+    Raises:
+        ValueError: it is not a size, or nothing would fit.
+    """
+    if not (room := size(text)):
+        raise ValueError(f"{text!r} leaves room for nothing")
+    return room
+
+
+def bandwidth(text: object) -> int:
+    """``10MB/s``, ``500KB/s``, ``8MiB/s``: bytes per second.
+
+    Raises:
+        ValueError: the sentence says what a bandwidth looks like.
+    """
+    written = _BANDWIDTH.fullmatch(text.strip()) if isinstance(text, str) else None
+    if written is None:
+        raise ValueError("a bandwidth is a size per second: 500KB/s, 10MB/s, 8MiB/s; 8 Mbit/s are 1MB/s")
+    amount = size(written[1])
+    if not amount:
+        raise ValueError(f"{text!r} would send nothing; to stop sending, pause the destination")
+    return amount
 
 
 def reserve(text: str) -> Reserve:

@@ -22,11 +22,15 @@ _KINDS = {
     "int_parsing_size": "{input!r} is too large",
     "greater_than_equal": "{input} is less than {ge}",
     "less_than_equal": "{input} is more than {le}",
-    "too_short": "at least one is needed",
+    "too_short": "{min_length} or more are needed",
     "string_too_short": "is empty",
     "enum": "{input!r} is not one of {expected}",
+    "literal_error": "{input!r} is not one of {expected}",
 }
 """Our sentence for each kind of error that pydantic may report here."""
+_CHOICES = ("enum", "literal_error")
+_KEY = "[key]"
+"""How pydantic calls the place of a key in a mapping of values."""
 _CHOICE = re.compile("'([^']*)'")
 
 
@@ -56,6 +60,8 @@ def _problem(details: ErrorDetails, places: Places) -> Problem:
         return _unknown_key(keys, _fields(keys[:-1]), places)
     if kind == "missing":
         return places.problem(keys[:-1], f"{keys[-1]} is missing")
+    if keys[-1:] == (_KEY,):
+        return places.problem_of_key(keys[:-1], str(details["ctx"]["error"]))
     if kind == "value_error":
         return places.problem(keys, str(details["ctx"]["error"]))
     if given is None:
@@ -65,7 +71,7 @@ def _problem(details: ErrorDetails, places: Places) -> Problem:
     context = details.get("ctx", {})
     sentence = _KINDS.get(kind, details["msg"]).format_map({**context, "input": given})
     hint = (
-        did_you_mean(given, _CHOICE.findall(context["expected"])) if kind == "enum" and isinstance(given, str) else ""
+        did_you_mean(given, _CHOICE.findall(context["expected"])) if kind in _CHOICES and isinstance(given, str) else ""
     )
     return places.problem(keys, sentence, hint)
 

@@ -9,7 +9,10 @@ from router.settings import ConfigurationError, load
 pytestmark = pytest.mark.unit
 
 FOLDER = Path(__file__).parents[1] / "configurations"
-KEYWORDS = frozenset({"BodyPartExamined", "Columns", "ModalitiesInStudy", "Modality", "PatientID", "Rows", "StudyDate"})
+KEYWORDS = frozenset(
+    {"BodyPartExamined", "Columns", "ImageType", "ModalitiesInStudy", "Modality", "PatientID", "Rows"}
+    | {"SOPClassUID", "StudyDate"}
+)
 
 
 def environment(case: Path) -> dict[str, str]:

@@ -2,7 +2,7 @@
 
 import socket
 from collections.abc import Callable
-from datetime import timedelta
+from datetime import time, timedelta
 from ipaddress import ip_network
 from pathlib import Path
 
@@ -11,7 +11,20 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydicom.datadict import keyword_dict
 
-from router.model.destination import BackOff, Destination, ProposeStored, Retry, SendDeadlines, Strategy
+from router.model.delivery import Priority
+from router.model.destination import (
+    AssociationPer,
+    BackOff,
+    Destination,
+    Duplicates,
+    ProposeStored,
+    Retry,
+    Ruling,
+    SendDeadlines,
+    StatusRule,
+    Strategy,
+    Window,
+)
 from router.rules.acceptance import (
     Allowed,
     Listener,
@@ -20,20 +33,12 @@ from router.rules.acceptance import (
     Truncated,
     UnknownSOPClasses,
 )
-from router.rules.routing import (
-    AllOf,
-    AnyOf,
-    Between,
-    Like,
-    Matches,
-    Not,
-    PeerWithin,
-    Route,
-    Unrouted,
-)
+from router.rules.conditions import AllOf, AnyOf, Between, Like, Matches, Not, PeerWithin
+from router.rules.routing import Route, Target, Unrouted
 from router.settings import (
     Configuration,
     ConfigurationError,
+    HistorySettings,
     HttpSettings,
     Level,
     LogFormat,
@@ -68,11 +73,13 @@ def read(tmp_path: Path) -> Read:
 
 
 def test_samples() -> None:
-    """The commented samples are a configuration that works, three PACS in files of their own, without a warning."""
+    """The commented samples are a configuration that works, four PACS in files of their own, without a warning."""
     configuration = load(CONFIG / "router.yaml", environment={}, known_keywords=frozenset(keyword_dict))
-    assert [destination.name for destination in configuration.destinations] == ["MAIN_PACS", "RESEARCH", "WORKSTATION"]
-    assert configuration.destinations[2].local_ae_title is None
+    names = [destination.name for destination in configuration.destinations]
+    assert names == ["MAIN_PACS", "RESEARCH", "STANDBY", "WORKSTATION"]
+    assert configuration.destinations[3].local_ae_title is None
     assert len(configuration.routes) == 4
+    assert configuration.tests == 2
     assert configuration.warnings == ()
     assert (CONFIG / "router.yaml").read_text().startswith("# yaml-language-server: $schema=router.schema.json\n")
 
@@ -86,7 +93,7 @@ def test_commented_lines_of_the_samples_are_the_defaults(tmp_path: Path) -> None
         shown = [line.replace("# ", "", 1) if _shows_a_default(line) else line for line in lines]
         assert shown != lines
         (tmp_path / sample).write_text("\n".join(shown))
-    for other in ("research.yaml", "workstation.yaml"):
+    for other in ("research.yaml", "standby.yaml", "workstation.yaml"):
         (folder / other).write_text((CONFIG / "destinations" / other).read_text())
     written = load(CONFIG / "router.yaml", environment={"RUNTIME_DIRECTORY": "/run/dicom-router"})
     assert load(tmp_path / "router.yaml", environment={}) == written
@@ -105,10 +112,11 @@ def test_defaults(read: Read) -> None:
     assert configuration.spool.directory == Path("/var/lib/dicom-router")
     assert configuration.spool.reserve == Reserve(part=0.05)
     assert configuration.spool.keep_delivered == timedelta(hours=24)
-    assert [route.to for route in configuration.routes] == [("PACS",)]
+    assert configuration.history == HistorySettings(timedelta(days=90), 2 << 30)
+    assert [route.to for route in configuration.routes] == [(Target(("PACS",)),)]
     assert configuration.unrouted is Unrouted.HOLD
     assert configuration.log == LogSettings(Level.INFO, LogFormat.AUTO, LogUIDs.HASH)
-    assert configuration.http == HttpSettings("127.0.0.1", 8080, enabled=True)
+    assert configuration.http == HttpSettings("127.0.0.1", 8080, enabled=False)
     assert configuration.socket == Path("/var/lib/dicom-router/dicom-router.sock")
     assert configuration.drain == timedelta(seconds=60)
     (warning,) = configuration.warnings
@@ -195,8 +203,18 @@ local_ae_title: received
 transfer_syntax_strategy: compression
 max_association_retries: 0
 max_associations: 4
+max_instances_per_association: 500
+bandwidth: 10MB/s
+only: [Mon-Fri 19:00-06:00, "Sat,Sun 00:00-24:00"]
+association_per: study
+wait_for_quiet: 60s
 propose_stored: never
 duplicate_is_delivered: true
+duplicates: once
+duplicate_window: 12h
+quota: 50GiB
+best_effort: true
+statuses: {0110: next strategy, A700: refuse, C000-CFFF: defer, "0124": bury, 0122: stored}
 allow_return: true
 renamed_from: OLD
 back_off: {initial: 1s, maximum: 2m}
@@ -213,8 +231,27 @@ deadlines: {connect: 5s, association: 6s, response: 7s, linger: 8s}
             transfer_syntax_strategy=Strategy.COMPRESSION,
             max_association_retries=0,
             max_associations=4,
+            max_instances_per_association=500,
+            max_bytes_per_second=10_000_000,
+            only=(
+                Window(frozenset({0, 1, 2, 3, 4}), time(19), time(6)),
+                Window(frozenset({5, 6}), time(), time()),
+            ),
+            association_per=AssociationPer.STUDY,
+            wait_for_quiet=timedelta(minutes=1),
             propose_stored=ProposeStored.NEVER,
             duplicate_is_delivered=True,
+            duplicates=Duplicates.ONCE,
+            duplicate_window=timedelta(hours=12),
+            quota=50 * 1024**3,
+            best_effort=True,
+            status_rules=(
+                StatusRule(0x0110, 0x0110, Ruling.NEXT_STRATEGY),
+                StatusRule(0xA700, 0xA700, Ruling.REFUSE),
+                StatusRule(0xC000, 0xCFFF, Ruling.DEFER),
+                StatusRule(0x0124, 0x0124, Ruling.BURY),
+                StatusRule(0x0122, 0x0122, Ruling.STORED),
+            ),
             allow_return=True,
             renamed_from="OLD",
             back_off=BackOff(timedelta(seconds=1), timedelta(minutes=2)),
@@ -310,11 +347,97 @@ routes:
                 ),
             )
         ),
-        ("PACS",),
+        (Target(("PACS",)),),
         stop=True,
     )
-    assert second == Route("route 2", AllOf(()), ("PACS",))
-    assert third == Route("route 3", PeerWithin((ip_network("10.0.0.1"),)), ("PACS",))
+    assert second == Route("route 2", AllOf(()), (Target(("PACS",)),))
+    assert third == Route("route 3", PeerWithin((ip_network("10.0.0.1"),)), (Target(("PACS",)),))
+
+
+def test_targets_and_priorities(read: Read) -> None:
+    """A name, several of which the first that works has it, or a list of both; how urgent it is."""
+    text = """
+destinations:
+  - &pacs {name: A, remote_ae_title: A, remote_host: a, remote_port: 104}
+  - {name: B, remote_ae_title: B, remote_host: b, remote_port: 104}
+  - {name: C, remote_ae_title: C, remote_host: c, remote_port: 104}
+routes:
+  - {to: {first_of: [A, B], failover_after: 10m}, priority: urgent}
+  - {to: [C, {first_of: [B, A]}], priority: bulk}
+  - {to: C, priority: normal}
+"""
+    routes = read(text).routes
+    assert [route.to for route in routes] == [
+        (Target(("A", "B"), timedelta(minutes=10)),),
+        (Target(("C",)), Target(("B", "A"))),
+        (Target(("C",)),),
+    ]
+    assert [route.priority for route in routes] == [Priority.URGENT, Priority.BULK, Priority.NORMAL]
+
+
+def test_every_priority_can_be_written(read: Read) -> None:
+    """By its name in lower case."""
+    for priority in Priority:
+        (route,) = read(f"routes: [{{to: PACS, priority: {priority.name.lower()}}}]\n" + DESTINATION).routes
+        assert route.priority is priority
+
+
+def test_nothing_to_wait_for_is_no_waiting(read: Read) -> None:
+    """`wait_for_quiet: 0s` is as if it were not there."""
+    (pacs,) = read(DESTINATION.replace("}]", ", wait_for_quiet: 0s}]")).destinations
+    assert pacs.wait_for_quiet is None
+
+
+@pytest.mark.parametrize(
+    ("written", "warning"),
+    [
+        ("best_effort: true", "`best_effort` means nothing without a `quota`"),
+        ("duplicate_window: 1h", "`duplicate_window` means nothing without `duplicates: once`"),
+        ("association_per: study, max_instances_per_association: 9", "may end an association within a study"),
+        ("statuses: {A700-A7FF: defer, A701: bury}", "A701 means nothing below A700-A7FF"),
+    ],
+)
+def test_what_means_nothing_is_warned_of(read: Read, written: str, warning: str) -> None:
+    """Legal, but hardly meant."""
+    (told,) = read("listen: {allow_any: true}\n" + DESTINATION.replace("}]", f", {written}}}]")).warnings
+    assert told.startswith("destination PACS: ")
+    assert warning in told
+
+
+TESTED = """
+routes:
+  - {name: CT, when: {calling_ae_title: CT1, called_ae_title: ROUTER, peer: 10.0.0.0/8, Modality: CT}, to: PACS}
+  - {name: rest, when: {any: [{SOPClassUID: "1.2.*"}, {ImageType: [DERIVED, SECONDARY]}]}, to: PACS}
+tests:
+"""
+
+
+@pytest.mark.parametrize(
+    "test",
+    [
+        "{given: {calling_ae_title: CT1, peer: 10.1.2.3, Modality: CT}, expect: PACS}",
+        "{given: {calling_ae_title: CT1, peer: 10.1.2.3, Modality: CT}, expect: [PACS]}",
+        "{given: {calling_ae_title: CT1, peer: 10.1.2.3, Modality: CT}, expect: {to: PACS, route: CT}}",
+        "{given: {SOPClassUID: 1.2.840}, expect: {route: [rest]}}",
+        "{given: {ImageType: [ORIGINAL, SECONDARY]}, expect: {to: [PACS], route: rest}}",
+        "{given: {calling_ae_title: CT1, peer: 192.0.2.1, Modality: CT}, expect: unrouted}",
+        "{given: {calling_ae_title: CT1, called_ae_title: X, peer: 10.1.2.3, Modality: CT}, expect: unrouted}",
+        "{given: {}, expect: unrouted}",
+    ],
+)
+def test_routing_tests_that_hold(read: Read, test: str) -> None:
+    """The called AE title is the listener's if none is given; whatever else is left out is absent."""
+    assert read(f"{TESTED}  - {test}\n{DESTINATION}").tests == 1
+
+
+def test_a_routing_test_that_fails_is_an_error(read: Read) -> None:
+    """Not run while anything else is wrong: it would fail a second time for the same reason."""
+    failing = f"{TESTED}  - {{given: {{Modality: CT}}, expect: PACS}}\n"
+    with pytest.raises(ConfigurationError, match="expected PACS; found unrouted"):
+        read(failing + DESTINATION)
+    with pytest.raises(ConfigurationError) as caught:
+        read(failing + DESTINATION.replace("PACS", "PAX", 1))
+    assert all("there is no destination" in problem.sentence for problem in caught.value.problems)
 
 
 def test_unknown_keywords_without_a_dictionary(read: Read) -> None:
@@ -492,6 +615,13 @@ def test_any_text_is_a_configuration_or_an_error(tmp_path_factory: pytest.TempPa
 
 _keys = st.sampled_from(
     [
+        "tests",
+        "given",
+        "expect",
+        "first_of",
+        "statuses",
+        "only",
+        "quota",
         "listen",
         "spool",
         "routes",
