@@ -5,7 +5,7 @@
 .DELETE_ON_ERROR:
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
-.PHONY: help setup dcmtk demo run test matrix check format bench lock
+.PHONY: help setup dcmtk demo run test matrix faults soak check format bench lock
 
 CONFIG ?= config/router.yaml
 BIN := .venv/bin
@@ -40,14 +40,15 @@ $(INSTALLED): requirements/run.txt requirements/dev.txt pyproject.toml
 	touch $@
 
 dcmtk:
-	@if command -v storescp >/dev/null; then exit 0; fi
+	@if command -v storescp >/dev/null && { [ "$$(id -u)" != 0 ] || command -v mkfs.xfs >/dev/null; }; then exit 0; fi
 	if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
-		echo "Installing DCMTK, the peer that the tests talk to" >&2
+		echo "Installing DCMTK, the peer that the tests talk to, and xfsprogs, for a disk whose power fails" >&2
 		export DEBIAN_FRONTEND=noninteractive
 		apt-get update -qq </dev/null
-		apt-get install -qq -y --no-install-recommends dcmtk </dev/null >/dev/null
+		apt-get install -qq -y --no-install-recommends dcmtk xfsprogs </dev/null >/dev/null
 	else
-		echo "DCMTK (storescp) is not on the PATH, and the tests talk to it: install it (Debian: apt-get install dcmtk)" >&2
+		echo "DCMTK (storescp), or for root xfsprogs (mkfs.xfs), is not on the PATH, and the tests need it: install it" \
+			"(Debian: apt-get install dcmtk xfsprogs)" >&2
 		exit 1
 	fi
 
@@ -73,6 +74,12 @@ test: setup dcmtk  ## every test, ring by ring, and the floors of coverage
 
 matrix: setup dcmtk  ## every sample object to every kind of peer, 3 minutes; writes the tables of docs/negotiation.md
 	@DICOM_ROUTER_MATRIX=all $(BIN)/pytest tests/negotiation tests/dicom/transcode/test_samples.py
+
+faults: setup dcmtk  ## kills, power cuts, full disks and hostile peers, in full; writes the table of docs/reliability.md
+	@DICOM_ROUTER_FAULTS=all $(BIN)/pytest -m row
+
+soak: setup dcmtk  ## loads and faults mixed for MINUTES=10
+	@DICOM_ROUTER_SOAK=$(or $(MINUTES),10) $(BIN)/pytest tests/faults/test_soak.py
 
 check: setup  ## style, types, and who may import whom
 	@status=0

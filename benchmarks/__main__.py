@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from benchmarks import conversion, measures, table
+from benchmarks import conversion, history, measures, table
 from benchmarks.measures import Median, Scale
 from benchmarks.peers import REPOSITORY, BenchmarkError, missing
 from benchmarks.table import Row
@@ -49,12 +49,18 @@ def _idle(_: Scale, memory: Path, __: Path) -> tuple[list[Row], Mapping[str, Med
     return list(table.idle_rows(measures.idle_associations(memory))), {}
 
 
+def _history(scale: Scale, _: Path, disk: Path) -> tuple[list[Row], Mapping[str, Median]]:
+    deliveries = 1_000_000 if scale.rounds > QUICK.rounds else 100_000
+    return list(table.history_rows(history.asked(disk, deliveries))), {}
+
+
 PARTS: Mapping[str, Part] = {
     "receive": _receive,
     "forward": _forward,
     "conversion": _conversion,
     "large": _large,
     "idle": _idle,
+    "history": _history,
 }
 
 

@@ -69,11 +69,11 @@ def router_scu(port: str, *files: str) -> None:
     async def send() -> None:
         with tempfile.TemporaryDirectory() as folder:
             transcoder = Transcoder(Path(folder))
-            attempt = Attempt(destination, transcoder=transcoder, buffers=Buffers(2), journal=Journal())
             stored = 0
-            async for result in attempt.outcomes(instances):
-                stored += isinstance(result.outcome, Stored)
-            await attempt.release()
+            async with Attempt(destination, transcoder=transcoder, buffers=Buffers(2), journal=Journal()) as attempt:
+                async for result in attempt.outcomes(instances):
+                    stored += isinstance(result.outcome, Stored)
+                await attempt.release()
         if stored != len(files):
             raise SystemExit(f"only {stored} of {len(files)} were stored")
 

@@ -13,6 +13,7 @@ from pathlib import Path
 import psutil
 
 from benchmarks import peers
+from benchmarks.history import Asked
 from benchmarks.measures import IDLE_ASSOCIATIONS, Grown, Idle, Median, Scale
 
 MIB = 1024 * 1024
@@ -44,10 +45,13 @@ fewer objects, so that every turn takes about as long.
   removing the file. The library's RLE decoder gives colour plane by plane, and is not asked to put pixels together; it
   has no RLE encoder: its PackBits is called plane by plane.
 - **A mixed queue**: a backlog as in *Forward*, to `storescp --ignore` that takes native transfer syntaxes only; the
-  rate is that of the objects that need no conversion, to the last success among them.
+  rate is that of the objects that need no conversion, to the last success among them. The others are converted beside
+  them in worker processes of lower priority, and may go after them.
 - **2 GiB object**: the highest RssAnon while it arrives, and while it is sent, over that after a first 32 objects; the
   spool is on the disk. The sink is `storescp --ignore +B`, which does not collect the object in memory.
 - **Idling**: CPU of the router over six seconds, after the associations were opened.
+- **History**: a file on the disk is filled in order, a thousand happenings in a commit; each question is asked nine
+  times, on the connection that only reads.
 """
 
 
@@ -156,6 +160,19 @@ def idle_rows(idle: Idle) -> Iterator[Row]:
         goal="< 3 %",
         met=idle.core < 0.03,
     )
+
+
+def history_rows(asked: Asked) -> Iterator[Row]:
+    """Of ``history.asked``."""
+    for question, seconds in asked.answers.items():
+        yield Row(
+            part="History",
+            what=f"of {asked.deliveries:,} deliveries in {asked.file / MIB:.0f} MiB: {question}",
+            figure=f"{seconds * 1000:.1f} ms",
+            goal="< 100 ms",
+            met=seconds < 0.1,
+        )
+    yield Row(part="History", what="happenings written, a thousand in a FULL commit", figure=f"{asked.written:,.0f}/s")
 
 
 def _receiver(part: str, what: str, ours: Median) -> Row:

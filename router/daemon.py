@@ -4,44 +4,70 @@ import os
 import secrets
 import signal
 import sys
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from datetime import UTC, datetime
+from operator import attrgetter
 from pathlib import Path
 from random import SystemRandom
+from types import MappingProxyType
 
 import anyio
 import anyio.abc
 import anyio.to_thread
 
 from router import __version__
-from router.admin.app import application
-from router.admin.server import SocketError
-from router.admin.server import serve as serve_admin
+from router.admin import (
+    Activity,
+    Guard,
+    Health,
+    Metrics,
+    PortError,
+    SocketError,
+    Systemd,
+    WatchedDisk,
+    application,
+    serve,
+    serve_tcp,
+)
 from router.dicom.buffers import Buffers
+from router.dicom.inherited import Inherited
 from router.dicom.scp import Scp
 from router.dicom.survey import known_keywords, tags
 from router.dicom.transcode.pool import Transcoder
+from router.durable.database import DamagedError
 from router.durable.queue import QueueError
 from router.durable.spool import Spool, SpoolLocked
 from router.durable.sqlite import SqliteDesk, SqliteQueue
+from router.durable.sqlite_history import SqliteHistory
+from router.flow.choices import Choices
+from router.flow.failover import Failover
 from router.flow.forwarder import Forwarder
+from router.flow.forwarders import Forwarders
 from router.flow.intake import Intake, Routing
 from router.flow.janitor import Janitor, empty
-from router.journal import Draining, Journal, Lines, Reloaded, ReloadRefused, Started, Stopped, divert_libraries
-from router.model.delivery import Standing
+from router.journal import (
+    Draining,
+    HistoryTrouble,
+    Journal,
+    Lines,
+    Reloaded,
+    ReloadRefused,
+    SpoolTrouble,
+    Started,
+    Stopped,
+    Subscriber,
+    divert_libraries,
+)
 from router.model.destination import Destination
 from router.rules.acceptance import Listener
-from router.settings import Configuration, ConfigurationError, LogFormat, load
+from router.settings import Configuration, ConfigurationError, LogFormat, Problem, load
 
-EX_UNAVAILABLE, EX_CANTCREAT, EX_TEMPFAIL, EX_CONFIG = 69, 73, 75, 78
+EX_UNAVAILABLE, EX_CANTCREAT, EX_IOERR, EX_TEMPFAIL, EX_CONFIG = 69, 73, 74, 75, 78
 """Exit codes of sysexits.h."""
 
 SWITCH_INTERVAL = 0.0005
 """Seconds after which a worker thread gives the interpreter back: by default the event loop waits ten times as long."""
-
-SENDING_BUFFERS = 32
-"""Beside those of the listeners: objects that are being sent at the same time."""
 
 
 class StartError(Exception):
@@ -54,7 +80,29 @@ class StartError(Exception):
 
 def run(config: Path, environment: Mapping[str, str]) -> int:
     """Run the daemon until it is told to stop. Returns the exit code."""
+    return _run(config, environment, Daemon.run)
 
+
+def rebuild(config: Path, environment: Mapping[str, str], subscriber: Subscriber) -> int:
+    """Make the queue again from the payloads in the spool, while no daemon runs.
+
+    Args:
+        config: the configuration file.
+        environment: of this process.
+        subscriber: also told what happens, beside the log.
+
+    Returns:
+        The exit code.
+    """
+    return _run(config, environment, Daemon.rebuild, subscriber)
+
+
+def _run(
+    config: Path,
+    environment: Mapping[str, str],
+    work: Callable[["Daemon"], Awaitable[None]],
+    *subscribers: Subscriber,
+) -> int:
     def read() -> Configuration:
         return load(config, environment=environment, known_keywords=known_keywords())
 
@@ -70,7 +118,10 @@ def run(config: Path, environment: Mapping[str, str]) -> int:
     lines = Lines(sys.stderr, key=key, level=log.level.value, json=json, uids=log.uids.value, clock=now)
     code = 0
     try:
-        anyio.run(Daemon(configuration, Journal(lines), read).run)
+        journal = Journal(lines, *subscribers)
+        with _starting():
+            daemon = Daemon(configuration, journal, read, environment=environment, lines_lost=lambda: lines.dropped)
+        anyio.run(work, daemon)
     except* StartError as errors:
         code = _fail(_first(errors))
     finally:
@@ -86,41 +137,90 @@ def now() -> datetime:
 class Daemon:
     """Everything that runs, and the order in which it starts and stops."""
 
-    def __init__(self, configuration: Configuration, journal: Journal, read: Callable[[], Configuration]) -> None:
+    def __init__(
+        self,
+        configuration: Configuration,
+        journal: Journal,
+        read: Callable[[], Configuration],
+        *,
+        environment: Mapping[str, str] = MappingProxyType({}),
+        lines_lost: Callable[[], int] = int,
+    ) -> None:
         """A daemon.
 
         Args:
             configuration: to begin with.
             journal: what happened is published here.
             read: reads the configuration again, for a reload. Blocks.
+            environment: in which a supervisor says what it hands over, and where it wants to be told.
+            lines_lost: of the log, so far.
+
+        Raises:
+            OSError: what was handed over is not what it should be.
         """
         self._configuration = configuration
         self._journal = journal
         self._read = read
         directory = configuration.spool.directory
-        self._spool = Spool(directory, clock=now)
-        self._queue = SqliteQueue(directory / "queue.db", self._spool, clock=now)
+        disk = WatchedDisk()
+        self._spool = Spool(directory, disk=disk, clock=now)
+        self._history = SqliteHistory(
+            directory / "history.db",
+            clock=now,
+            keep=configuration.history.keep,
+            size=configuration.history.size,
+            report=lambda sentence: journal.publish(HistoryTrouble(error=sentence)),
+        )
+        self._queue = SqliteQueue(directory / "queue.db", self._spool, self._history, clock=now)
         self._desk = SqliteDesk(directory / "queue.db")
         self._converted = directory / "converted"
         self._transcoder = Transcoder(self._converted)
-        limit = sum(listener.max_associations for listener in configuration.listeners) + SENDING_BUFFERS
-        self._buffers = Buffers(limit)
+        # Nobody has buffers here: each listener and each destination has its own, so that none waits for another.
+        self._buffers = Buffers(0)
         reserve = configuration.spool.reserve.of
+        self._forwarders = Forwarders(self._forwarder, self._queue, clock=now)
+        choices = Choices(self._desk, self._forwarders.in_trouble)
         self._intake = Intake(
-            self._spool, self._queue, _routing(configuration), journal=journal, clock=now, reserve=reserve
+            self._spool,
+            self._queue,
+            _routing(configuration),
+            journal=journal,
+            clock=now,
+            reserve=reserve,
+            choices=choices,
+        )
+        self._failover = Failover(
+            self._queue,
+            choices,
+            routes=lambda: self._intake.routing.routes,
+            troubled_since=self._forwarders.troubled_since,
+            journal=journal,
+            clock=now,
         )
         self._janitor = Janitor(
             self._spool,
             self._queue,
             self._desk,
+            self._history,
             journal=journal,
             clock=now,
             keep_delivered=configuration.spool.keep_delivered,
             reserve=reserve,
         )
+        self._health = Health(
+            queue=self._queue, spool=self._spool, disk=disk, reserve=reserve, listening=lambda: self._running
+        )
+        self._metrics = Metrics(desk=self._desk, health=self._health, clock=now, lines_lost=lines_lost)
+        self._metrics.configure(configuration.listeners, configuration.destinations)
+        journal.subscribe(self._metrics)
+        self._activity = Activity(now)
+        self._activity.configure(destination.name for destination in configuration.destinations)
+        journal.subscribe(self._activity)
+        self._systemd = Systemd(environment, health=self._health, forwarders=self._forwarders, desk=self._desk)
+        journal.subscribe(self._systemd)
+        self._inherited = Inherited.of(environment)
+        self._guard: Guard
         self._scps: dict[tuple[str, int], Scp] = {}
-        self._forwarders: dict[str, Forwarder] = {}
-        self._ended: dict[str, anyio.Event] = {}
         self._moving: anyio.abc.TaskGroup
         self._running = False
         """Between start and stop."""
@@ -137,14 +237,15 @@ class Daemon:
             async with self._store(), anyio.create_task_group() as serving:
                 serving.start_soon(self._obey, signals, serving)
                 with _starting():
-                    await self._janitor.recover(self._intake.routing)
-                    await self._configure_queue(self._configuration)
-                    api = application(desk=self._desk, queue=self._queue, reload=self.reload, clock=now)
-                    await serving.start(serve_admin, api, self._configuration.socket)
+                    await self._recover()
+                    await self._serve_http(serving)
                 serving.start_soon(self._janitor.run)
+                serving.start_soon(self._failover.run)
+                serving.start_soon(self._health.run)
+                serving.start_soon(self._systemd.run)
                 async with anyio.create_task_group() as self._moving:
                     with _starting():
-                        self._forward(self._configuration.destinations)
+                        self._forwarders.configure(self._configuration.destinations, self._moving)
                         await self._listen(self._configuration.listeners)
                     self._running = True
                     self._journal.publish(Started(version=__version__))
@@ -152,26 +253,75 @@ class Daemon:
                 serving.cancel_scope.cancel()
         self._journal.publish(Stopped())
 
+    async def rebuild(self) -> None:
+        """Make the queue again, and end.
+
+        Raises:
+            StartError: alone or in a group; another daemon works on the spool, or something cannot be had.
+        """
+        divert_libraries(self._journal)
+        async with self._store(anew=True):
+            with _starting():
+                await self._recover()
+
+    async def _recover(self) -> None:
+        if self._queue.damage:
+            self._journal.publish(SpoolTrouble(error=self._queue.damage))
+        await self._janitor.recover(self._intake.routing, new_queue=self._queue.new, new_history=self._history.new)
+        await self._configure_queue(self._configuration)
+
     @asynccontextmanager
-    async def _store(self) -> AsyncIterator[None]:
-        """Spool and queue, open; the writer ends after everybody who may still have something to settle."""
+    async def _store(self, *, anew: bool = False) -> AsyncIterator[None]:
+        """Spool, history and queue, open; the writers end after everybody who may still have something to settle."""
         with _starting():
             await anyio.to_thread.run_sync(self._spool.open)
+            if anew:
+                await anyio.to_thread.run_sync(self._queue.set_aside)
+            await anyio.to_thread.run_sync(self._history.open)
             await anyio.to_thread.run_sync(self._queue.open)
             await anyio.to_thread.run_sync(self._desk.open)
             await anyio.to_thread.run_sync(empty, self._converted)
         try:
             async with anyio.create_task_group() as writing:
+                await writing.start(self._history.run)
                 await writing.start(self._queue.run)
                 try:
                     yield
                 finally:
                     writing.cancel_scope.cancel()
+        except* DamagedError as errors:
+            sentence = f"{errors.exceptions[0]}. Start the daemon again: it makes a new queue from the spool"
+            self._journal.publish(SpoolTrouble(error=sentence))
+            raise StartError(sentence, EX_IOERR) from errors
         finally:
             with anyio.CancelScope(shield=True):
                 await anyio.to_thread.run_sync(self._desk.close)
-                await anyio.to_thread.run_sync(self._queue.close)
+                for store in (self._queue, self._history):
+                    try:
+                        await anyio.to_thread.run_sync(store.close)
+                    except QueueError as error:
+                        # The disk is gone. Nothing that was committed is lost, and the next start puts it in order.
+                        self._journal.publish(SpoolTrouble(error=str(error)))
                 await anyio.to_thread.run_sync(self._spool.close)
+
+    async def _serve_http(self, serving: anyio.abc.TaskGroup) -> None:
+        """The same API for commands and for browsers."""
+        api = application(
+            desk=self._desk,
+            queue=self._queue,
+            spool=self._spool,
+            history=self._history,
+            forwarders=self._forwarders,
+            activity=self._activity,
+            reload=self.reload,
+            health=self._health,
+            metrics=self._metrics,
+            clock=now,
+        )
+        self._guard = Guard(api, self._configuration.http, objected=self._metrics.objected)
+        await serving.start(serve, api, self._configuration.socket)
+        if self._configuration.http.enabled:
+            await serving.start(serve_tcp, self._guard)
 
     # Signals
 
@@ -191,8 +341,7 @@ class Daemon:
         self._journal.publish(Draining())
         for scp in self._scps.values():
             scp.stop()
-        for forwarder in self._forwarders.values():
-            forwarder.stop()
+        self._forwarders.stop()
         await anyio.sleep(self._configuration.drain.total_seconds())
         self._moving.cancel_scope.cancel()
 
@@ -204,16 +353,17 @@ class Daemon:
         """
         async with self._reloading:
             problems = await self._reload()
-        self._journal.publish(ReloadRefused(error="; ".join(problems)) if problems else Reloaded())
-        return problems
+        self._journal.publish(ReloadRefused(error="; ".join(map(_brief, problems))) if problems else Reloaded())
+        return [str(problem) for problem in problems]
 
-    async def _reload(self) -> Sequence[str]:
+    async def _reload(self) -> Sequence[str | Problem]:
         if not self._running:
             return ["the daemon is starting or stopping"]
+        self._systemd.reloading()
         try:
             configuration = await anyio.to_thread.run_sync(self._read)
         except ConfigurationError as error:
-            return [str(problem) for problem in error.problems]
+            return error.problems
         if problems := _unchangeable(self._configuration, configuration):
             return problems
         opened: Sequence[Scp] = []
@@ -225,11 +375,14 @@ class Daemon:
             return [str(error)]
         self._configuration = configuration
         self._intake.routing = _routing(configuration)
-        self._forward(configuration.destinations)
+        self._forwarders.configure(configuration.destinations, self._moving)
         wanted = {(listener.host, listener.port): listener for listener in configuration.listeners}
         self._close([scp for place, scp in self._scps.items() if place not in wanted])
         for place, scp in self._scps.items():
-            scp.listener = wanted[place]
+            scp.configure(wanted[place])
+        self._guard.settings = configuration.http
+        self._metrics.configure(configuration.listeners, configuration.destinations)
+        self._activity.configure(destination.name for destination in configuration.destinations)
         return []
 
     # What a configuration has running
@@ -238,38 +391,18 @@ class Daemon:
         names = {destination.name: destination.renamed_from for destination in configuration.destinations}
         await self._queue.configured(names, now())
 
-    def _forward(self, destinations: Sequence[Destination]) -> None:
-        wanted = {destination.name: destination for destination in destinations}
-        for name, forwarder in list(self._forwarders.items()):
-            if wanted.get(name) != forwarder.destination:
-                forwarder.stop()
-                del self._forwarders[name]
-        for name, destination in wanted.items():
-            if name not in self._forwarders:
-                self._forwarders[name] = forwarder = Forwarder(
-                    destination,
-                    queue=self._queue,
-                    capabilities=self._queue.capabilities,
-                    spool=self._spool,
-                    transcoder=self._transcoder,
-                    buffers=self._buffers,
-                    journal=self._journal,
-                    clock=now,
-                    chance=SystemRandom().random,
-                )
-                predecessor, self._ended[name] = self._ended.get(name), anyio.Event()
-                self._moving.start_soon(self._forward_after, predecessor, forwarder, self._ended[name])
-
-    async def _forward_after(self, predecessor: anyio.Event | None, forwarder: Forwarder, ended: anyio.Event) -> None:
-        """Forward once the forwarder before, of the same name, has ended: two would exceed the destination's limits."""
-        try:
-            if predecessor is not None:
-                await predecessor.wait()
-                # Whatever was wrong may have been put right just now: it is tried at once, even if it was held.
-                await self._queue.stand(forwarder.destination.name, Standing(), now())
-            await forwarder.run()
-        finally:
-            ended.set()
+    def _forwarder(self, destination: Destination) -> Forwarder:
+        return Forwarder(
+            destination,
+            queue=self._queue,
+            capabilities=self._queue.capabilities,
+            spool=self._spool,
+            transcoder=self._transcoder,
+            buffers=self._buffers.apart(destination.max_associations),
+            journal=self._journal,
+            clock=now,
+            chance=SystemRandom().random,
+        )
 
     async def _listen(self, listeners: Sequence[Listener]) -> Sequence[Scp]:
         """Open those that are not open yet, and return them.
@@ -277,11 +410,16 @@ class Daemon:
         Raises:
             StartError: one cannot be had; then none is.
         """
+        if strangers := self._inherited.without_listener((each.host, each.port) for each in listeners):
+            sentence = f"No listener is configured for what systemd listens on, {', '.join(strangers)}: callers would"
+            raise StartError(f"{sentence} wait for ever; `ListenStream=` and `listen:` have to agree", EX_CONFIG)
         opened: list[Scp] = []
         for listener in listeners:
             if (place := (listener.host, listener.port)) in self._scps:
                 continue
-            scp = Scp(listener, self._intake, journal=self._journal, buffers=self._buffers, clock=now)
+            buffers = self._buffers.apart(listener.max_associations)
+            listen = self._inherited.listen
+            scp = Scp(listener, self._intake, journal=self._journal, buffers=buffers, clock=now, listen=listen)
             try:
                 await self._moving.start(scp.serve)
             except OSError as error:
@@ -307,10 +445,16 @@ def _routing(configuration: Configuration) -> Routing:
     )
 
 
+def _brief(problem: str | Problem) -> str:
+    return problem.brief if isinstance(problem, Problem) else problem
+
+
 def _unchangeable(old: Configuration, new: Configuration) -> list[str]:
     """What a running daemon cannot take over."""
-    parts = {"spool": (old.spool, new.spool), "http": (old.http, new.http), "log": (old.log, new.log)}
-    parts |= {"socket": (old.socket, new.socket)}
+    parts = {"spool": (old.spool, new.spool), "log": (old.log, new.log), "socket": (old.socket, new.socket)}
+    parts |= {"history": (old.history, new.history)}
+    place = attrgetter("host", "port", "enabled")
+    parts |= {"http": (place(old.http), place(new.http))}
     return [f"`{name}` cannot change while the daemon runs: restart it" for name, (a, b) in parts.items() if a != b]
 
 
@@ -337,6 +481,8 @@ def _starting() -> Iterator[None]:
         raise StartError(str(error), EX_TEMPFAIL) from error
     except (QueueError, SocketError) as error:
         raise StartError(str(error), EX_CANTCREAT) from error
+    except PortError as error:
+        raise StartError(str(error), EX_UNAVAILABLE) from error
     except OSError as error:
         raise StartError(f"Cannot start: {error.strerror}: {error.filename or ''}", EX_UNAVAILABLE) from error
 

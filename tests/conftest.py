@@ -3,15 +3,17 @@
 import os
 import shutil
 import socket
-from collections.abc import Callable
-from functools import partial
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from functools import partial, partialmethod
 from pathlib import Path
+from socketserver import BaseServer
 
 import pytest
 from blockbuster import BlockBuster, BlockBusterFunction
 from hypothesis import settings
 
-pytest_plugins = ("tests.rings",)
+pytest_plugins = ("tests.rings", "tests.faults.matrix")
 
 BLOCKING_CALLS = ("os.fsync", "os.fdatasync", "os.open", "io.open", "builtins.open", "socket.getaddrinfo")
 """What may wait for a disk or a name server, beside what blockbuster knows by itself."""
@@ -62,17 +64,31 @@ def anyio_backend() -> str:
     return "asyncio"
 
 
-@pytest.fixture(scope="session")
-def free_port() -> Callable[[], int]:
-    """Gives TCP ports of the loopback interface that nobody listens on."""
+@pytest.fixture(scope="session", autouse=True)
+def prompt_servers() -> Iterator[None]:
+    """PACS on pynetdicom go down when they are told to: by default they look for that only every 0.5 s."""
+    from pynetdicom.transport import AssociationServer
 
-    def choose() -> int:
-        with socket.socket() as listener:
-            listener.bind(("127.0.0.1", 0))
-            port: int = listener.getsockname()[1]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(AssociationServer, "serve_forever", partialmethod(BaseServer.serve_forever, poll_interval=0.01))
+        yield
+
+
+@pytest.fixture(scope="session")
+def free_port() -> Iterator[Callable[[], int]]:
+    """Gives TCP ports of the loopback interface that nobody listens on."""
+    with ExitStack() as reserved:
+
+        def choose() -> int:
+            # It stays bound while the tests run. So the kernel gives it to nobody, neither to a test in another process
+            # nor to a connection; whoever names it, with SO_REUSEADDR as servers do, can listen on it.
+            reservation = reserved.enter_context(socket.socket())
+            reservation.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            reservation.bind(("127.0.0.1", 0))
+            port: int = reservation.getsockname()[1]
             return port
 
-    return choose
+        yield choose
 
 
 @pytest.fixture(scope="session")

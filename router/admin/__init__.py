@@ -1,9 +1,26 @@
-"""HTTP for operators: so far the queue and reload, over a Unix socket.
+"""What operators and supervisors see: HTTP over a Unix socket, and over TCP behind a guard; systemd's notifications.
 
-Only here is the web framework known. ``application`` says what is answered, ``serve`` where.
+Only here is the web framework known. ``application`` says what is answered, ``serve`` and ``serve_tcp`` where.
 """
 
+from router.admin.activity import Activity
 from router.admin.app import application
-from router.admin.server import SocketError, serve
+from router.admin.guard import Guard
+from router.admin.health import Health, WatchedDisk
+from router.admin.metrics import Metrics
+from router.admin.server import PortError, SocketError, serve, serve_tcp
+from router.admin.systemd import Systemd
 
-__all__ = ["SocketError", "application", "serve"]
+__all__ = [
+    "Activity",
+    "Guard",
+    "Health",
+    "Metrics",
+    "PortError",
+    "SocketError",
+    "Systemd",
+    "WatchedDisk",
+    "application",
+    "serve",
+    "serve_tcp",
+]

@@ -1,17 +1,23 @@
-"""HTTP on a Unix socket, inside somebody else's task group: uvicorn without its signals and its log format."""
+"""HTTP on a Unix socket and on TCP, in somebody else's task group: uvicorn without its signals and its log format."""
 
+import asyncio
 import logging
 import os
 import socket
 import stat
 from collections.abc import Generator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import cast
 
 import uvicorn
 from anyio import TASK_STATUS_IGNORED, CancelScope, to_thread
 from anyio.abc import TaskStatus
 from starlette.types import ASGIApp
+from uvicorn.protocols.http.h11_impl import H11Protocol, RequestResponseCycle
+
+from router.admin.guard import Guard, trusted
+from router.dicom.transport import listen
 
 MODE = 0o660
 """Of the socket: its owner and their group may command the daemon."""
@@ -25,8 +31,16 @@ GRACE_SECONDS = 1
 logging.getLogger("uvicorn").addHandler(logging.NullHandler())
 
 
+REQUEST_SECONDS = 30.0
+"""What a client may take until its request is there, whole: one that never asks must not keep another's place."""
+
+
 class SocketError(Exception):
     """The socket for commands cannot be opened; the sentence says why and what to do."""
+
+
+class PortError(Exception):
+    """The port cannot be had; the sentence says why and what to do."""
 
 
 class _Server(uvicorn.Server):
@@ -36,19 +50,78 @@ class _Server(uvicorn.Server):
         yield
 
 
+class _Protocol(H11Protocol):
+    """uvicorn's, with a deadline for each request: it has one only between two of them."""
+
+    _late: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn has it
+        """A client came."""
+        super().connection_made(transport)
+        self._expect_request()
+
+    def on_response_complete(self) -> None:
+        """It may ask again."""
+        super().on_response_complete()
+        self._expect_request()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """It left."""
+        if self._late is not None:
+            self._late.cancel()
+        super().connection_lost(exc)
+
+    def _expect_request(self) -> None:
+        if self._late is not None:
+            self._late.cancel()
+        self._late = self.loop.call_later(REQUEST_SECONDS, self._give_up)
+
+    def _give_up(self) -> None:
+        cycle = cast("RequestResponseCycle | None", self.cycle)  # there is none before the first request
+        if cycle is None or cycle.response_complete or cycle.more_body:
+            self.transport.abort()
+
+
 async def serve(app: ASGIApp, socket_path: Path, *, task_status: TaskStatus[None] = TASK_STATUS_IGNORED) -> None:
     """Answer requests on ``socket_path`` until cancelled; then the socket is gone. On asyncio only.
 
-    A socket that a dead daemon left behind is replaced.
+    Whoever can open the socket may do everything. A socket that a dead daemon left behind is replaced.
 
     Raises:
         SocketError: the path is taken, or cannot be created.
     """
+    listener = await to_thread.run_sync(_listen, socket_path)
+    try:
+        await _serve(trusted(app), listener, task_status)
+    finally:
+        with CancelScope(shield=True):
+            await to_thread.run_sync(_remove, listener, socket_path)
+
+
+async def serve_tcp(guard: Guard, *, task_status: TaskStatus[None] = TASK_STATUS_IGNORED) -> None:
+    """Answer requests on the guard's host and port until cancelled. On asyncio only.
+
+    Raises:
+        PortError: somebody has it, or the address is none of this machine.
+    """
+    host, port = guard.settings.host, guard.settings.port
+    try:
+        listener = await to_thread.run_sync(listen, host, port)
+    except OSError as error:
+        raise PortError(
+            f"Cannot serve HTTP on {host} port {port}: {error.strerror or error}; "
+            "`port:` in the section `http` names another one"
+        ) from error
+    with listener:
+        await _serve(guard, listener, task_status)
+
+
+async def _serve(app: ASGIApp, listener: socket.socket, task_status: TaskStatus[None]) -> None:
     server = _Server(
         uvicorn.Config(
             app,
             loop="none",
-            http="h11",
+            http=_Protocol,
             ws="none",
             interface="asgi3",
             lifespan="off",
@@ -60,7 +133,6 @@ async def serve(app: ASGIApp, socket_path: Path, *, task_status: TaskStatus[None
             timeout_graceful_shutdown=GRACE_SECONDS,
         )
     )
-    listener = await to_thread.run_sync(_listen, socket_path)
     try:
         # It listens already: whoever connects from now on is answered as soon as uvicorn has started.
         task_status.started()
@@ -70,7 +142,6 @@ async def serve(app: ASGIApp, socket_path: Path, *, task_status: TaskStatus[None
             # A cancelled uvicorn leaves its connections as they are.
             if server.started:
                 await server.shutdown([listener])
-            await to_thread.run_sync(_remove, listener, socket_path)
 
 
 def _listen(path: Path) -> socket.socket:
@@ -114,4 +185,6 @@ def _clear(path: Path) -> None:
 
 def _remove(listener: socket.socket, path: Path) -> None:
     listener.close()
-    path.unlink(missing_ok=True)
+    # It may be gone, or the disk read-only by now: who finds it later finds nobody behind it.
+    with suppress(OSError):
+        path.unlink()

@@ -10,7 +10,20 @@ from typing import Annotated
 import typer
 
 from router import __version__
-from router.cli import configuration, daemon, echo, probe, queue, route, send
+from router.cli import (
+    configuration,
+    daemon,
+    destination,
+    echo,
+    explain,
+    init,
+    probe,
+    queue,
+    route,
+    send,
+    spool,
+    study,
+)
 from router.cli.output import CommandError, say
 
 USAGE_ERROR = 2
@@ -25,13 +38,19 @@ app = typer.Typer(
 )
 app.command()(daemon.run)
 app.command()(configuration.check)
+app.add_typer(configuration.app, name="config")
 app.command()(configuration.schema)
+app.command()(init.init)
 app.command()(daemon.demo)
 app.command()(send.send)
 app.command()(echo.echo)
 app.command()(probe.probe)
 app.command()(route.route)
 app.add_typer(queue.app, name="queue")
+app.add_typer(study.app, name="study")
+app.add_typer(destination.app, name="destination")
+app.command()(explain.explain)
+app.add_typer(spool.app, name="spool")
 app.command()(daemon.status)
 app.command()(daemon.reload)
 app.command()(configuration.log_id)

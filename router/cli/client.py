@@ -3,8 +3,10 @@
 import json
 import os
 import socket
-from collections.abc import Mapping
-from http.client import HTTPConnection, HTTPException
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from http import HTTPStatus
+from http.client import HTTPConnection, HTTPException, HTTPResponse
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
@@ -13,6 +15,8 @@ from router.cli.options import configured
 from router.cli.output import CommandError
 
 PATIENCE_SECONDS = 60
+CHUNK = 1 << 18
+"""Bytes of a download that are read at once."""
 _CODES = {404: os.EX_DATAERR, 422: os.EX_USAGE, 503: os.EX_TEMPFAIL}
 
 
@@ -28,6 +32,10 @@ class UnixConnection(HTTPConnection):
         self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         self.sock.settimeout(self.timeout)
         self.sock.connect(str(self._path))
+
+
+class NobodyError(CommandError):
+    """No daemon runs, as far as can be seen."""
 
 
 class RefusedError(CommandError):
@@ -65,14 +73,26 @@ class Client:
         """As ``get``, for what changes something."""
         return self._ask("POST", path, {} if body is None else body)
 
+    def chunks(self, path: str) -> Iterator[bytes]:
+        """What the daemon gives, piece by piece; as ``get``, but for a file. A piece may be missing at the end."""
+        with self._response("GET", path, None) as response:
+            if response.status != HTTPStatus.OK:
+                _read(response.status, response.read())
+            while chunk := response.read(CHUNK):
+                yield chunk
+
     def _ask(self, method: str, path: str, body: Mapping[str, object] | None) -> Any:
+        with self._response(method, path, body) as response:
+            return _read(response.status, response.read())
+
+    @contextmanager
+    def _response(self, method: str, path: str, body: Mapping[str, object] | None) -> Iterator[HTTPResponse]:
         connection = UnixConnection(self._path)
         try:
             connection.request(method, path, None if body is None else json.dumps(body))
-            response = connection.getresponse()
-            content = response.read()
+            yield connection.getresponse()
         except (FileNotFoundError, ConnectionRefusedError) as error:
-            raise CommandError(
+            raise NobodyError(
                 f"no daemon answers on {self._path}: start it, or say with --config or --socket which one is meant",
                 os.EX_UNAVAILABLE,
             ) from error
@@ -88,7 +108,6 @@ class Client:
             raise CommandError(sentence, os.EX_PROTOCOL) from error
         finally:
             connection.close()
-        return _read(response.status, content)
 
 
 def _read(status: int, content: bytes) -> Any:

@@ -1,13 +1,14 @@
 """The daemon: run it, ask how it is, have it read its configuration again, see it at work."""
 
 import os
-from typing import Annotated
+from collections.abc import Iterator, Mapping
+from typing import Annotated, Any
 
 import typer
 
 from router.cli.client import Client, RefusedError
 from router.cli.options import DEFAULT_CONFIGURATION, AsJson, ConfigurationPath, SocketPath
-from router.cli.output import say, show, show_json, table
+from router.cli.output import moment, say, show, show_json, table, volume
 
 
 def run(config: ConfigurationPath = DEFAULT_CONFIGURATION) -> None:
@@ -55,20 +56,46 @@ def reload(
 def status(
     *, config: ConfigurationPath = DEFAULT_CONFIGURATION, socket: SocketPath = None, json: AsJson = False
 ) -> None:
-    """Show how each destination stands, and what there is for it."""
+    """Show how each destination stands and why, what waits for it, who is sending to us, and the room in the spool."""
     answer = Client(socket, config).get("/api/status")
     if json:
         show_json(answer)
         return
-    states = ("queued", "in flight", "held", "dead", "delivered", "dropped")
-    rows = [
-        [
-            each["name"] or "(no route)",
-            *[each["deliveries"].get(state, {"deliveries": 0})["deliveries"] for state in states],
-            min((amount["oldest"] for amount in each["deliveries"].values() if amount["oldest"]), default=None),
-            "held" if each["held"] else f"{each['failures']} failures" if each["failures"] else "works",
-            each["error"],
-        ]
-        for each in answer["destinations"]
-    ]
-    show(table(["DESTINATION", *map(str.upper, states), "OLDEST", "STANDING", "ERROR"], rows))
+    titles = ("DESTINATION", "STATE", "UNTIL", "WAITING", "SIZE", "OLDEST", "HELD", "DEAD", "ASSOCIATIONS")
+    rows = [_standing(each) for each in answer["destinations"]]
+    show(table((*titles, "PER MINUTE", "LAST SUCCESS"), rows))
+    for each in answer["destinations"]:
+        for line in _trouble(each):
+            show(line)
+    show("")
+    receiving = answer["associations"]
+    instances = sum(each["instances"] for each in receiving)
+    show(f"listeners: {len(receiving)} associations open, {instances} instances received over them")
+    spool = answer["spool"]
+    free, disk, reserve = (volume(spool[f"{name}_bytes"]) for name in ("free", "disk", "reserve"))
+    show(f"spool: {free} free of {disk}; below {reserve} nothing is accepted")
+
+
+def _standing(destination: Mapping[str, Any]) -> tuple[object, ...]:
+    waiting, counts = destination["waiting"], destination["deliveries"]
+    return (
+        destination["name"] or "(no route)",
+        destination["state"],
+        moment(destination["until"]),
+        waiting["deliveries"],
+        volume(waiting["bytes"]),
+        moment(waiting["oldest"]),
+        *(counts.get(state, {"deliveries": 0})["deliveries"] for state in ("held", "dead")),
+        f"{destination['associations_open']} of {destination['associations_allowed']}",
+        f"{destination['per_minute']:g}",
+        moment(destination["last_success_at"]),
+    )
+
+
+def _trouble(destination: Mapping[str, Any]) -> Iterator[str]:
+    """Why it does not work; and what went wrong last, if that is something else."""
+    name, error, last = destination["name"], destination["error"], destination["last_error"]
+    if error:
+        yield f"{name}: {error}; {destination['failures']} failures since {moment(destination['since'])}"
+    if last and last != error:
+        yield f"{name}: last error {moment(destination['last_error_at'])}: {last}"

@@ -9,9 +9,9 @@ import typer
 
 from router.cli.options import DEFAULT_CONFIGURATION, AsJson, ConfigurationPath
 from router.cli.output import say, show, show_json
-from router.cli.peer import CALLING, Called, Calling, peer
+from router.cli.peer import CALLING, Called, Calling, hint, peer
 from router.model.destination import Destination
-from router.model.outcome import Failed
+from router.model.outcome import Cause, Failed
 from router.model.presentation_context import VERIFICATION, PresentationContext
 from router.model.transfer_syntax import IMPLICIT_VR_LITTLE_ENDIAN
 
@@ -30,6 +30,8 @@ def echo(
 ) -> None:
     """Ask a PACS whether it is there (C-ECHO)."""
     found = anyio.run(_echo, peer(destination, called, calling, config))
+    if not found["ok"]:
+        found["error"] += hint(destination, called, found["cause"])
     if json:
         show_json(found)
     elif found["ok"]:
@@ -47,12 +49,7 @@ async def _echo(destination: Destination) -> dict[str, Any]:
     from router.dicom.buffers import Buffers
     from router.dicom.scu import Address, AssociationFailedError, associate
 
-    address = Address(
-        destination.remote_host,
-        destination.remote_port,
-        destination.remote_ae_title,
-        destination.local_ae_title or CALLING,
-    )
+    address = Address.of(destination, destination.local_ae_title or CALLING)
     found: dict[str, Any] = {"ok": False, "peer": str(address)}
     context = PresentationContext(1, VERIFICATION, (IMPLICIT_VR_LITTLE_ENDIAN,))
     started = time.monotonic()
@@ -63,7 +60,7 @@ async def _echo(destination: Destination) -> dict[str, Any]:
     found |= {"implementation": association.implementation_version_name, "associated_ms": _since(started)}
     if association.contexts[0].transfer_syntax is None:
         await association.release()
-        return found | {"error": f"{address} does not accept the Verification SOP class", "cause": "no usable context"}
+        return found | {"error": f"{address} does not accept the Verification SOP class", "cause": Cause.NO_CONTEXT}
     started = time.monotonic()
     answer = await association.echo(context.id)
     await association.release()
@@ -71,7 +68,8 @@ async def _echo(destination: Destination) -> dict[str, Any]:
         return found | {"error": answer.error, "cause": answer.cause}
     found |= {"answered_ms": _since(started), "status": f"{answer.status:04X}H"}
     if answer.status != SUCCESS:
-        return found | {"error": f"{address} answered C-ECHO with status {answer.status:04X}H"}
+        error = f"{address} answered C-ECHO with status {answer.status:04X}H"
+        return found | {"error": error, "cause": Cause.REFUSED}
     return found | {"ok": True}
 
 

@@ -37,5 +37,18 @@ def table(titles: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
     )
 
 
+def moment(instant: str | None) -> str:
+    """An instant of the API, to the second: ``2031-05-07 12:00:00Z``."""
+    return "" if instant is None else f"{instant[:10]} {instant[11:19]}Z"
+
+
+def volume(size: int) -> str:
+    """Bytes in the largest unit that they fill: ``1.5 MB``."""
+    for unit, length in (("TB", 10**12), ("GB", 10**9), ("MB", 10**6), ("kB", 10**3)):
+        if size >= length:
+            return f"{size / length:.1f} {unit}"
+    return f"{size} B"
+
+
 def _cell(value: object) -> str:
     return "-" if value is None or value == "" else str(value)

@@ -10,6 +10,7 @@ import typer
 from router.cli.options import configured
 from router.cli.output import CommandError
 from router.model.destination import Destination
+from router.model.outcome import Cause
 
 CALLED = "ANY-SCP"
 CALLING = "ROUTER"
@@ -47,7 +48,17 @@ def peer(text: str, called: str | None, calling: str | None, configuration: Path
     return Destination(text, called or CALLED, host, int(port), calling or CALLING)
 
 
+def hint(text: str, called: str | None, cause: Cause) -> str:
+    """What may help, where an association failed because of what was left out; empty: nothing was."""
+    if ":" in text and called is None and cause is Cause.AE_TITLE_UNKNOWN:
+        return f"; without --aet it is called {CALLED}: give the AE title that it goes by"
+    return ""
+
+
 def _by_name(name: str, configuration: Path) -> Destination:
+    if not configuration.exists():
+        sentence = f"there is no configuration {configuration} that could know {name!r}: name one with --config, or say"
+        raise CommandError(f"{sentence} HOST:PORT in place of the name, with --aet for its AE title", os.EX_CONFIG)
     destinations = {each.name: each for each in configured(configuration).destinations}
     if name not in destinations:
         known = ", ".join(destinations)

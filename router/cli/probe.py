@@ -2,13 +2,15 @@
 
 import os
 from typing import TYPE_CHECKING, Annotated, Any
+from urllib.parse import quote
 
 import anyio
 import typer
 
-from router.cli.options import DEFAULT_CONFIGURATION, AsJson, ConfigurationPath
+from router.cli.client import Client, NobodyError
+from router.cli.options import DEFAULT_CONFIGURATION, AsJson, ConfigurationPath, SocketPath
 from router.cli.output import CommandError, say, show, show_json, table
-from router.cli.peer import CALLING, Called, Calling, peer
+from router.cli.peer import CALLING, Called, Calling, hint, peer
 from router.model.presentation_context import MAXIMUM_CONTEXTS, ContextResult
 from router.model.transfer_syntax import transfer_syntax
 
@@ -31,43 +33,80 @@ NOT_ASKED = "not asked"
 NAMES_SHOWN = 8
 """SOP classes that a name may have meant."""
 
+DEFINITE = {
+    ContextResult.ACCEPTANCE: True,
+    ContextResult.ABSTRACT_SYNTAX_NOT_SUPPORTED: False,
+    ContextResult.TRANSFER_SYNTAXES_NOT_SUPPORTED: False,
+}
+"""Answers that teach something, and whether they are acceptances."""
+
+Classes = Annotated[
+    list[str] | None,
+    typer.Option("--sop-class", metavar="UID|NAME", help="Ask for this class; otherwise for common ones."),
+]
+
 
 def probe(
     destination: Annotated[
         str, typer.Argument(metavar="DESTINATION|HOST:PORT", help="A configured destination, or any address.")
     ],
     *,
-    sop_class: Annotated[
-        list[str] | None,
-        typer.Option("--sop-class", metavar="UID|NAME", help="Ask for this class; otherwise for common ones."),
-    ] = None,
+    sop_class: Classes = None,
     called: Called = None,
     calling: Calling = None,
     config: ConfigurationPath = DEFAULT_CONFIGURATION,
+    socket: SocketPath = None,
     json: AsJson = False,
 ) -> None:
     """Find out what a PACS accepts, and which strategy to configure; nothing is sent.
 
-    SOP classes × transfer syntaxes, one presentation context each, in as few associations as it takes.
+    SOP classes × transfer syntaxes, one presentation context each, in as few associations as it takes. A daemon that
+    runs remembers what was found out about its destination.
     """
     from router.dicom.scu import AssociationFailedError
-    from router.rules.probing import COMMON_SOP_CLASSES
 
-    classes = [_sop_class(text) for text in sop_class] if sop_class else COMMON_SOP_CLASSES
+    classes = sop_classes(sop_class)
     asked = peer(destination, called, calling, config)
     address = f"{asked.remote_ae_title} at {asked.remote_host}:{asked.remote_port}"
     try:
         matrix = anyio.run(_probe, asked, classes)
     except AssociationFailedError as failed:
+        error = str(failed) + hint(destination, called, failed.failure.cause)
         if json:
-            show_json({"ok": False, "peer": address, "error": str(failed), "cause": failed.failure.cause})
+            show_json({"ok": False, "peer": address, "error": error, "cause": failed.failure.cause})
         else:
-            say(str(failed))
+            say(error)
         raise typer.Exit(os.EX_UNAVAILABLE) from failed
     if json:
         show_json({"ok": True, "peer": address, **_in_full(matrix)})
     else:
         _tell(address, matrix)
+    # Another AE title is another peer: what is true of it is not what the daemon wants to know.
+    if ":" not in destination and called is None and calling is None:
+        _teach(Client(socket, config), asked, matrix)
+
+
+def _teach(client: Client, asked: "Destination", matrix: "Matrix") -> None:
+    """Have the daemon remember it, if one runs."""
+    answers = [
+        {"sop_class": sop_class, "transfer_syntax": syntax, "accepted": DEFINITE[result]}
+        for (sop_class, syntax), result in matrix.answers.items()
+        if result in DEFINITE
+    ]
+    address = {
+        "remote_ae_title": asked.remote_ae_title,
+        "remote_host": asked.remote_host,
+        "remote_port": asked.remote_port,
+    }
+    try:
+        path = f"/api/destinations/{quote(asked.name, safe='')}/learned"
+        learned = client.post(path, {**address, "answers": answers})["learned"]
+    except NobodyError:
+        return
+    except CommandError as error:
+        say(f"the daemon does not remember it: {error}")
+    else:
+        say(f"the daemon remembers these {learned} answers")
 
 
 async def _probe(destination: "Destination", classes: "Sequence[str]") -> "Matrix":
@@ -76,13 +115,19 @@ async def _probe(destination: "Destination", classes: "Sequence[str]") -> "Matri
     from router.flow.probe import probe as ask
     from router.rules.probing import pairs_of
 
-    address = Address(
-        destination.remote_host,
-        destination.remote_port,
-        destination.remote_ae_title,
-        destination.local_ae_title or CALLING,
-    )
+    address = Address.of(destination, destination.local_ae_title or CALLING)
     return await ask(address, pairs_of(classes), deadlines=destination.deadlines, buffers=Buffers(1))
+
+
+def sop_classes(named: "Sequence[str] | None") -> "Sequence[str]":
+    """The UIDs of those that were named; without any, of common ones.
+
+    Raises:
+        CommandError: a name means none, or several.
+    """
+    from router.rules.probing import COMMON_SOP_CLASSES
+
+    return [_sop_class(text) for text in named] if named else COMMON_SOP_CLASSES
 
 
 def _sop_class(text: str) -> str:

@@ -19,7 +19,8 @@ if TYPE_CHECKING:
     from router.dicom.survey import Survey
     from router.model.destination import Destination, Strategy
     from router.model.instance import Envelope, Identity
-    from router.rules.routing import Decision, Routes, Subject
+    from router.rules.conditions import Subject
+    from router.rules.routing import Decision, Routes
     from router.settings import Configuration
 
 
@@ -40,11 +41,38 @@ def route(
 
     A file of the spool knows who sent it. May print patient data: the values that routes look at.
     """
+    found = decided(file, configured(config, keywords=True), calling, called, host)
+    if json:
+        show_json(found)
+    else:
+        if found["remark"]:
+            say(f"{file.name}: {found['remark']}")
+        _tell(found)
+
+
+def decided(
+    file: Path,
+    configuration: "Configuration",
+    calling: str | None = None,
+    called: str | None = None,
+    host: str | None = None,
+) -> dict[str, Any]:
+    """What the routes make of a file, in words.
+
+    Args:
+        file: a DICOM file; one of the spool knows who sent it.
+        configuration: has the routes.
+        calling: as if this AE title had sent it; so are the others.
+        called: AE title.
+        host: address.
+
+    Raises:
+        CommandError: the file cannot be read.
+    """
     from router.dicom.part10 import Part10Error, read_meta
-    from router.rules.routing import Subject
+    from router.rules.conditions import Subject
     from router.rules.routing import route as decide
 
-    configuration = configured(config, keywords=True)
     try:
         meta = read_meta(file)
         surveyed = _survey(file, meta, configuration.routes)
@@ -55,12 +83,7 @@ def route(
     subject = Subject(_envelope(meta, configuration, calling, called, host), meta.identity, surveyed.attributes)
     found = _in_full(file, configuration, subject, decide(subject, configuration.routes))
     found["remark"] = "the data set is truncated" if surveyed.truncated else surveyed.error
-    if json:
-        show_json(found)
-    else:
-        if found["remark"]:
-            say(f"{file.name}: {found['remark']}")
-        _tell(found)
+    return found
 
 
 def _survey(file: Path, meta: "FileMeta", routes: "Routes") -> "Survey":
@@ -117,6 +140,7 @@ def _in_full(file: Path, configuration: "Configuration", subject: "Subject", dec
             {
                 "destination": order.destination,
                 "state": order.state,
+                "priority": order.terms.priority.name.lower(),
                 "why": order.error,
                 "strategies": _strategies(identity, destinations[order.destination])
                 if order.destination in destinations

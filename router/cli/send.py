@@ -15,7 +15,7 @@ import typer
 from router.cli.files import Found, find
 from router.cli.options import DEFAULT_CONFIGURATION, AsJson, ConfigurationPath
 from router.cli.output import CommandError, say, show, show_json, table
-from router.cli.peer import Called, Calling, peer
+from router.cli.peer import Called, Calling, hint, peer
 from router.model.destination import Destination, Strategy
 from router.model.outcome import Deferred, Outcome, Refused, Scope, Stored
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from router.dicom.content import Outgoing
-    from router.flow.attempt import Result
+    from router.flow.pending import Result
     from router.journal import Event
 
 BATCH = 1000
@@ -62,7 +62,7 @@ def send(
     if json:
         show_json(_in_full(address, found, results, seconds))
     else:
-        _tell(address, found, results, seconds)
+        _tell(to, called, address, found, results, seconds)
     raise typer.Exit(_code(found, results))
 
 
@@ -99,8 +99,9 @@ async def _outcomes(
     from router.flow.attempt import Attempt
     from router.journal import Journal
 
-    attempt = Attempt(destination, transcoder=Transcoder(directory), buffers=Buffers(2), journal=Journal(_say_fallback))
-    try:
+    async with Attempt(
+        destination, transcoder=Transcoder(directory), buffers=Buffers(2), journal=Journal(_say_fallback)
+    ) as attempt:
         for start in range(0, len(instances), BATCH):
             batch = instances[start : start + BATCH]
             told = 0
@@ -113,8 +114,6 @@ async def _outcomes(
             if trouble or told < len(batch):
                 break
         await attempt.release()
-    finally:
-        await attempt.abort()
 
 
 def _is_trouble(outcome: Outcome) -> bool:
@@ -132,15 +131,19 @@ def _say_fallback(event: "Event") -> None:
 # Telling what became of them
 
 
-def _tell(address: str, found: Found, results: "Sequence[Result]", seconds: float) -> None:
+def _tell(  # noqa: PLR0917 -- private, called once
+    to: str, called: str | None, address: str, found: Found, results: "Sequence[Result]", seconds: float
+) -> None:
     reasons: dict[str, list[Path]] = {}
+    hints: dict[str, str] = {}
     for sentence in found.unusable.values():
         say(sentence)
     for result in results:
         if not isinstance(result.outcome, Stored):
             reasons.setdefault(result.outcome.error, []).append(found.names[result.instance.number])
+            hints[result.outcome.error] = hint(to, called, result.outcome.cause)
     for sentence, paths in reasons.items():
-        say(sentence)
+        say(sentence + hints.get(sentence, ""))
         for path in paths[:NAMES_SHOWN]:
             say(f"    {path}")
         if len(paths) > NAMES_SHOWN:

@@ -124,16 +124,17 @@ class _Demonstration:
         return load(self._file, environment={}, known_keywords=known_keywords())
 
     async def _act(self, found: Sequence[Sample], ledger: Ledger) -> None:
-        """The modality sends, the router delivers, and late PACS come."""
-        async with anyio.create_task_group() as opening:
+        """The modality sends, the router delivers, and a PACS goes down and comes back."""
+        async with anyio.create_task_group() as fainting:
             for pacs in self._pacs:
-                if pacs.opens_after:
-                    opening.start_soon(self._open_late, pacs)
+                if pacs.down_for:
+                    fainting.start_soon(self._faint, pacs)
             began = monotonic()
             await send(found, self._port, self._folder, self._live.sent)
             self._seconds_to_accept = monotonic() - began
             self._live.accepted(len(ledger.accepted), len(found), self._seconds_to_accept)
             await ledger.nothing_owed()
+            fainting.cancel_scope.cancel()
 
     # PACS, whose threads block
 
@@ -141,8 +142,7 @@ class _Demonstration:
     async def _pacs_at_work(self) -> AsyncIterator[None]:
         try:
             for pacs in self._pacs:
-                if not pacs.opens_after:
-                    await self._open(pacs)
+                await self._open(pacs)
             yield
         finally:
             with anyio.CancelScope(shield=True):
@@ -150,10 +150,14 @@ class _Demonstration:
                     for pacs in self._pacs:
                         closing.start_soon(anyio.to_thread.run_sync, pacs.close)
 
-    async def _open_late(self, pacs: Pacs) -> None:
-        await anyio.sleep(pacs.opens_after)
+    async def _faint(self, pacs: Pacs) -> None:
+        while not pacs.fainted.is_set():  # noqa: ASYNC110 -- set in a thread of the PACS, which cannot notify us
+            await anyio.sleep(0.02)
+        await anyio.to_thread.run_sync(pacs.close)
+        self._live.say(pacs.name, "has gone down")
+        await anyio.sleep(pacs.down_for)
         await self._open(pacs)
-        self._live.say(pacs.name, "is up")
+        self._live.say(pacs.name, "is up again")
 
     async def _open(self, pacs: Pacs) -> None:
         await anyio.to_thread.run_sync(pacs.open, self._folder / pacs.name if self._keep else None)

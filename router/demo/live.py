@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn
 
 from router.demo.pacs import Pacs
-from router.flow.attempt import Result
+from router.flow.pending import Result
 from router.journal import DestinationRecovered, DestinationTrouble, Event, Fallback, StoreSucceeded, StrategiesFailed
 from router.model.outcome import Stored
 

@@ -17,7 +17,8 @@ from router.dicom.content import Outgoing
 from router.dicom.part10 import read_meta
 from router.dicom.sop_classes import storage_sop_classes
 from router.dicom.transcode.pool import Transcoder
-from router.flow.attempt import Attempt, Result
+from router.flow.attempt import Attempt
+from router.flow.pending import Result
 from router.journal import Journal
 from router.model.destination import Destination, Strategy
 from router.model.instance import Identity
@@ -115,15 +116,12 @@ async def send(found: Sequence[Sample], port: int, directory: Path, tell: Callab
         transfer_syntax_strategy=Strategy.EXTENDED,
         max_association_retries=0,
     )
-    attempt = Attempt(destination, transcoder=Transcoder(directory), buffers=Buffers(2), journal=Journal())
     instances = [
         Outgoing(number, each.identity, each.path, each.header_size, each.header_size + len(each.content), digest=None)
         for number, each in enumerate(found)
     ]
-    try:
+    async with Attempt(destination, transcoder=Transcoder(directory), buffers=Buffers(2), journal=Journal()) as attempt:
         async with aclosing(attempt.outcomes(instances)) as results:
             async for result in results:
                 tell(result)
         await attempt.release()
-    finally:
-        await attempt.abort()

@@ -5,11 +5,12 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from threading import Event
 from time import monotonic
 
 from pynetdicom import AE, AllStoragePresentationContexts, _config, evt
 from pynetdicom.dimse_primitives import C_STORE
-from pynetdicom.events import Event
+from pynetdicom.events import Event as AssociationEvent
 from pynetdicom.sop_class import Verification  # type: ignore[attr-defined]  # made at import, from a table
 
 from router.dicom.transcode import converts
@@ -86,7 +87,8 @@ class Pacs:
         transfer_syntaxes: Sequence[str] = (*TRANSFER_SYNTAXES,),
         propose_stored: ProposeStored = ProposeStored.AUTO,
         contexts_per_class: int | None = None,
-        opens_after: float = 0.0,
+        faints_after: int | None = None,
+        down_for: float = 0.0,
         answer: Callable[[str], int] = lambda _: SUCCESS,
     ) -> None:
         """A PACS that is still down.
@@ -98,7 +100,8 @@ class Pacs:
             transfer_syntaxes: what it accepts, for every Storage SOP class.
             propose_stored: whether the router is to propose what an object is stored in beside that.
             contexts_per_class: with more presentation contexts than these for one SOP class, it aborts the association.
-            opens_after: seconds from the beginning for which nothing listens on its port.
+            faints_after: objects after which it goes down, once; None: it does not.
+            down_for: seconds for which nothing listens on its port then.
             answer: the status of the next C-STORE, for the transfer syntax in which it comes; what is not answered with
                 0000H is not kept.
         """
@@ -106,7 +109,10 @@ class Pacs:
         self.character = character
         self.strategy = strategy
         self.propose_stored = propose_stored
-        self.opens_after = opens_after
+        self.down_for = down_for
+        self.fainted = Event()
+        """Set when it is about to go down: somebody has to close and to open it."""
+        self._faints_after = faints_after
         self.received: dict[str, Received] = {}
         """By SOP Instance UID."""
         self.answers: Counter[int] = Counter()
@@ -149,7 +155,7 @@ class Pacs:
         _config.LOG_HANDLER_LEVEL = "none"
         self._keep = keep
         if keep is not None:
-            keep.mkdir(parents=True)
+            keep.mkdir(parents=True, exist_ok=True)
         ae = AE(self.name)
         for context in AllStoragePresentationContexts:
             ae.add_supported_context(str(context.abstract_syntax), list(self._transfer_syntaxes))
@@ -168,7 +174,7 @@ class Pacs:
         if self._ae is not None:
             self._ae.shutdown()
 
-    def _called(self, event: Event) -> None:
+    def _called(self, event: AssociationEvent) -> None:
         if self._called_at is None:
             self._called_at = monotonic()
         request = event.assoc.requestor.primitive
@@ -178,7 +184,7 @@ class Pacs:
             event.assoc.acse.send_abort(SERVICE_USER)
             event.assoc.kill()  # only when it is sent: abort() would close the connection before
 
-    def _store(self, event: Event) -> int:
+    def _store(self, event: AssociationEvent) -> int:
         syntax = str(event.context.transfer_syntax)
         status = self._answer(syntax)
         self.answers[status] += 1
@@ -191,6 +197,8 @@ class Pacs:
                 path.write_bytes(event.encoded_dataset())
             self.received[identity.sop_instance] = Received(identity, event.encoded_dataset(include_meta=False))
             self._stored_at = monotonic()
+            if len(self.received) == self._faints_after:
+                self.fainted.set()
         return status
 
 
@@ -225,7 +233,13 @@ def usual() -> tuple[Pacs, ...]:
             strategy=Strategy.COMPRESSION,
             transfer_syntaxes=(JPEG_2000_LOSSLESS,),
         ),
-        Pacs("LATE", "is down for the first 3 seconds", strategy=Strategy.STANDARD, opens_after=3.0),
+        Pacs(
+            "FLAKY",
+            "goes down after 40 objects, in the middle of it all, and is back after 2 seconds",
+            strategy=Strategy.STANDARD,
+            faints_after=40,
+            down_for=2.0,
+        ),
         Pacs(
             "BUSY",
             "has no room for a second after every 25 objects (A700H)",

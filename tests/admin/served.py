@@ -1,7 +1,7 @@
 """The API on a Unix socket, over a real queue in a real spool."""
 
 import json
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -9,20 +9,81 @@ from typing import Any
 import anyio
 from anyio import to_thread
 
-from router.admin import application, serve
+from router.admin import Activity, Health, Metrics, WatchedDisk, application, serve
 from router.cli.client import UnixConnection
 from router.durable.sqlite import in_thread
-from router.model.delivery import Order, Settlement, State
+from router.model.delivery import Order, Settlement, State, Wanted
+from router.model.destination import Destination
 from router.model.outcome import Cause
+from router.rules.negotiation import Pair
+from router.rules.pacing import Go, Pace, Reason, Wait
 from tests.durable.world import World
+
+
+class Scripted:
+    """A destination that stands as a test says, and remembers its orders."""
+
+    def __init__(self, name: str) -> None:
+        self.destination = Destination(name, f"{name}_SCP", "pacs.invalid", 104)
+        self.associations = (0, 2)
+        self.says: Pace = Go(32)
+        self.orders: list[str] = []
+        self.learned: Mapping[Pair, bool] = {}
+
+    def pace(self) -> Pace:
+        """As scripted."""
+        return self.says
+
+    def pause(self, *, paused: bool) -> None:
+        """Is what it waits for."""
+        self.orders.append("pause" if paused else "resume")
+        self.says = Wait(Reason.PAUSED) if paused else Go(32)
+
+    async def retry_now(self) -> None:
+        """Noted."""
+        self.orders.append("retry now")
+
+    async def learn(self, accepted: Mapping[Pair, bool]) -> None:
+        """Kept."""
+        self.learned = accepted
 
 
 class Served:
     """What runs, and what to ask it with."""
 
-    def __init__(self, world: World, socket: Path) -> None:
+    def __init__(self, world: World, socket: Path, disk: WatchedDisk) -> None:
         self.world = world
         self.socket = socket
+        self.disk = disk
+        self.listening = True
+        self.reserve = 0
+        """Bytes."""
+        self.lines_lost = 0
+        self.forwarders = {name: Scripted(name) for name in ("PACS", "RESEARCH")}
+        self.activity = Activity(world.clock)
+        self.activity.configure(self.forwarders)
+        self.health = Health(
+            queue=world.queue,
+            spool=world.spool,
+            disk=disk,
+            reserve=lambda _: self.reserve,
+            listening=lambda: self.listening,
+        )
+        self.metrics = Metrics(
+            desk=world.desk, health=self.health, clock=world.clock, lines_lost=lambda: self.lines_lost
+        )
+        self.app = application(
+            desk=world.desk,
+            queue=world.queue,
+            spool=world.spool,
+            history=world.history,
+            forwarders=self.forwarders,
+            activity=self.activity,
+            reload=self.reload,
+            health=self.health,
+            metrics=self.metrics,
+            clock=world.clock,
+        )
         self.problems: Sequence[str] = ()
         """What the next reload finds."""
         self.reloads = 0
@@ -63,12 +124,13 @@ class Served:
 @asynccontextmanager
 async def served(directory: Path) -> AsyncIterator[Served]:
     """Four deliveries: 1 waits for PACS, 2 is dead for PACS, 3 waits for RESEARCH, 4 is held: no route took it."""
-    world = World(directory / "spool", in_thread)
-    served = Served(world, directory / "s")
-    app = application(desk=world.desk, queue=world.queue, reload=served.reload, clock=world.clock)
+    disk = WatchedDisk()
+    world = World(directory / "spool", in_thread, disk=disk)
+    # Metrics of the process are read from /proc.
+    served = await to_thread.run_sync(Served, world, directory / "s", disk)
     async with world.running("PACS", "RESEARCH"), anyio.create_task_group() as group:
         await _fill(world)
-        await group.start(serve, app, served.socket)
+        await group.start(serve, served.app, served.socket)
         yield served
         group.cancel_scope.cancel()
 
@@ -78,7 +140,7 @@ async def _fill(world: World) -> None:
     await world.accepted("PACS", sop_instance="2.25.12", calling="MR1")
     await world.accepted("RESEARCH", sop_instance="2.25.13", calling="MR1")
     await world.accepted(Order("", State.HELD, Cause.NO_ROUTE, "no route takes this instance"))
-    claim = await world.queue.claim("PACS", "test", 2, world.clock())
+    claim = await world.queue.claim("PACS", "test", Wanted(2), world.clock())
     await world.queue.settle(
         claim,
         [

@@ -72,6 +72,28 @@ async def test_clients_that_hang_do_not_keep_the_server(tmp_path: Path, sent: by
             pass
 
 
+@pytest.mark.parametrize(
+    "sent",
+    [
+        b"",
+        b"GET /livez HT",
+        b"POST /api/queue/retry HTTP/1.1\r\nhost: x\r\ncontent-length: 9\r\n\r\n{",
+        b"GET /livez HTTP/1.1\r\nhost: x\r\n\r\nGET /livez HT",
+    ],
+)
+async def test_a_request_that_does_not_come_ends_its_connection(
+    tmp_path: Path, sent: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The places are few: one that never asks must not keep another's, the first time or later."""
+    monkeypatch.setattr("router.admin.server.REQUEST_SECONDS", 0.05)
+    async with served(tmp_path) as api:
+        async with await anyio.connect_unix(api.socket) as stream:
+            await stream.send(sent)
+            answer = b"".join([each async for each in stream])
+        assert answer.count(b"HTTP/1.1 200") == sent.count(b"\r\n\r\nGET")
+        assert await api.get("/livez") == {"alive": True}
+
+
 async def test_signals_stay_the_daemons(tmp_path: Path) -> None:
     """Uvicorn would take SIGTERM and SIGINT for itself."""
     before = [signal.getsignal(each) for each in (signal.SIGTERM, signal.SIGINT)]

@@ -13,6 +13,7 @@ from tests.cli.conftest import HOUSE, Run
 pytestmark = pytest.mark.operate
 
 BROKEN = HOUSE / "tests" / "configurations" / "port"
+SAMPLE = HOUSE / "config" / "router.yaml"
 GOOD = """
 listen: {port: 11998}
 destinations:
@@ -34,16 +35,19 @@ async def test_check_says_ok_and_what_there_is(router: Run, good: Path) -> None:
     assert ended.code == 0
     assert ended.out.splitlines()[0] == f"{good}: OK"
     assert "PACS_SCP at 192.0.2.7:104, conservative" in ended.out
+    assert "0 passed" in ended.out
     assert "nobody can send" in ended.talk
 
 
 async def test_check_tells_a_program_the_same(router: Run, good: Path) -> None:
-    """``--json`` is one object."""
-    ended = await router("check", "--config", good, "--json")
+    """``--json`` is one object, with the sentences of ``--explain``."""
+    ended = await router("check", "--config", good, "--json", "--explain")
     found = json.loads(ended.out)
     assert (ended.code, ended.talk, found["ok"]) == (0, "", True)
     assert [each["remote_ae_title"] for each in found["destinations"]] == ["PACS_SCP"]
     assert found["routes"][0]["to"] == ["PACS"]
+    explanations = {each["of"]: each["sentences"] for each in found["explanations"]}
+    assert explanations["route 'everything to PACS'"] == ["every instance goes to PACS"]
     assert "nobody can send" in found["warnings"][0]
 
 
@@ -84,6 +88,85 @@ async def test_without_a_configuration_nothing_runs(router: Run, tmp_path: Path)
     ended = await router("run", "--config", tmp_path / "missing.yaml")
     assert ended.code == 78
     assert "missing.yaml" in ended.talk
+
+
+async def test_check_runs_the_tests_of_the_configuration(router: Run) -> None:
+    """One that fails is an error like any other: exit code 78, its place, what was given, expected and found."""
+    case = HOUSE / "tests" / "configurations" / "tests-failing"
+    ended = await router("check", "--config", "router.yaml", cwd=case)
+    assert (ended.code, ended.out) == (78, (case / "expected-error").read_text())
+    found = json.loads((await router("check", "--json", "--config", SAMPLE)).out)
+    assert found["tests"] == 2
+    assert found["routes"][-1]["to"] == [{"first_of": ["MAIN_PACS", "STANDBY"], "failover_after_seconds": 1800}]
+
+
+async def test_check_explains_in_words(router: Run) -> None:
+    """What each route does, and what each destination gets, when, and how."""
+    ended = await router("check", "--explain", "--config", SAMPLE)
+    assert (ended.code, ended.talk) == (0, "")
+    lines = ended.out.splitlines()
+    for line in (
+        "  takes instances from CT1 at 10.1.0.0/16",
+        "  an instance with calling_ae_title CT* and Modality CT or PT goes to MAIN_PACS",
+        "  after it no further route is asked",
+        "  every instance goes to the first of MAIN_PACS, STANDBY that works, and moves on after 30 minutes of trouble",
+        "  an instance that no route takes is accepted and held for an operator",
+        "  proposes with the strategy extended, then compression, then conservative, then universal",
+        "  is sent to only Mon, Tue, Wed, Thu, Fri 19:00 to 06:00 on the next day or Sat, Sun all day, local time",
+        "  gets at most 10 MB a second",
+        "  when more than 200 GiB wait for it, what waits longest is given up",
+        "  status C000H to CFFFH means refuse",
+        "  gets a study when nothing more of it has come for 1 minute",
+    ):
+        assert line in lines
+
+
+async def test_config_show_has_every_value(router: Run, good: Path) -> None:
+    """With its origin if asked for: file and line, variable, or default."""
+    words = ("config", "show", "--config", good)
+    ended = await router(*words)
+    assert (ended.code, ended.talk) == (0, "")
+    lines = [line.split() for line in ended.out.splitlines()]
+    assert ["listen[0].port", "11998"] in lines
+    assert ["spool.reserve", "5%"] in lines
+    ended = await router(*words, "--origin", ROUTER__DRAIN="7s")
+    lines = [line.split() for line in ended.out.splitlines()]
+    assert ["listen[0].port", "11998", f"{good}:2:16"] in lines
+    assert ["drain", "7s", "ROUTER__DRAIN"] in lines
+    assert ["spool.reserve", "5%", "default"] in lines
+    values = json.loads((await router(*words, "--json")).out)
+    assert {"path": "spool.reserve", "value": "5%", "origin": "default"} in values
+
+
+async def test_init_writes_a_sample_that_works(router: Run, tmp_path: Path) -> None:
+    """With the schema that its first line names for editors; what is there already stays as it is."""
+    folder = tmp_path / "new" / "router"
+    ended = await router("init", folder)
+    assert ended.code == 0
+    assert f"dicom-router check --config {folder}/router.yaml" in ended.talk
+    written = sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file())
+    assert sorted(ended.out.splitlines()) == sorted(str(folder / name) for name in written)
+    assert written[:1] + written[-2:] == ["destinations/main_pacs.yaml", "router.schema.json", "router.yaml"]
+    assert (folder / "router.yaml").read_text() == SAMPLE.read_text()
+    assert (await router("check", "--config", folder / "router.yaml")).code == 0
+    (folder / "router.schema.json").unlink()
+    ended = await router("init", folder)
+    assert (ended.code, ended.out) == (73, "")
+    assert f"nothing was written, because this is there already: {folder}/destinations/" in ended.talk
+    assert not (folder / "router.schema.json").exists()
+
+
+async def test_init_says_where_it_may_not_write(router: Run, good: Path) -> None:
+    """A file stands where the folder would."""
+    ended = await router("init", good / "below")
+    assert (ended.code, ended.out) == (73, "")
+    assert "cannot be written" in ended.talk
+
+
+async def test_schema_as_a_page(router: Run) -> None:
+    """What ``docs/configuration.md`` is."""
+    ended = await router("schema", "--markdown")
+    assert (ended.code, ended.out) == (0, (HOUSE / "docs" / "configuration.md").read_text())
 
 
 async def test_schema_is_json_with_descriptions(router: Run) -> None:

@@ -32,6 +32,12 @@ def ledger(objects: Iterable[Object]) -> Ledger:
     return entries
 
 
+def lacking(promised: Ledger, sink: Sink) -> set[str]:
+    """The promised objects that are not there as they were sent; what was refused may be there all the same."""
+    there = ledger(sink.received())
+    return {uid for uid, sent in promised.items() if there.get(uid) != sent}
+
+
 def same(promised: Ledger, sink: Sink) -> None:
     """Every promised object is there, its data set identical byte for byte; and nothing else is."""
     there = ledger(sink.received())

@@ -34,6 +34,8 @@ class Program:
         self.spool = Path(sections.get("spool", {}).get("directory", folder / "spool"))
         self.lines: list[Line] = []
         """Of the log, in order."""
+        self.module: Sequence[str] = ("router",)
+        """What Python runs, with arguments of its own."""
         self.words: list[str] = []
         """On standard error that are no lines of the log."""
         self.client = Client(self.spool / "dicom-router.sock", self.path)
@@ -50,14 +52,19 @@ class Program:
             code = self.stop() if self.running else 0
         finally:
             self.kill()
+            (self.spool / "ballast").unlink(missing_ok=True)  # pytest keeps the folders of the last runs
         assert not self.words, "only lines of the log belong on standard error:\n" + "".join(self.words)
         assert code == 0, "a router that is asked to end does so in order"
 
     def configure(self, **sections: Any) -> None:
         """Write the configuration; the daemon takes it over when it starts or reloads."""
-        listen = {"host": "127.0.0.1", "port": self.port, "allow_any": True, **sections.pop("listen", {})}
+        written = sections.pop("listen", {})
+        listeners = [
+            {"host": "127.0.0.1", "port": self.port, "allow_any": True, **each}
+            for each in (written if isinstance(written, list) else [written])
+        ]
         configuration = {
-            "listen": listen,
+            "listen": listeners,
             "spool": {"directory": str(self.spool), **sections.pop("spool", {})},
             "log": {"level": "debug", "uids": "plain", **sections.pop("log", {})},
             "http": {"enabled": False},
@@ -72,7 +79,7 @@ class Program:
     def launch(self) -> None:
         """Start the process, and do not wait until it is ready."""
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "router", "run", "--config", str(self.path)],
+            [sys.executable, "-m", *self.module, "run", "--config", str(self.path)],
             stdin=subprocess.DEVNULL,
             stderr=subprocess.PIPE,
             text=True,

@@ -68,6 +68,11 @@ class Storescp:
         """What it has."""
         return read_all(self._folder.iterdir())
 
+    def forget(self) -> None:
+        """Have nothing any more."""
+        for file in self._folder.iterdir():
+            file.unlink()
+
 
 @dataclass(frozen=True, slots=True)
 class Store:
@@ -148,6 +153,10 @@ class Pacs:
         """What it has: everything that it answered with success or a warning."""
         stores = list(self.stores)
         return [each.sent for each in stores if each.answer is not None and each.answer >> 12 in {0x0, 0xB}]
+
+    def forget(self) -> None:
+        """Have nothing any more."""
+        self.stores.clear()
 
     def _accepted(self, _: Event) -> None:
         self.associations += 1

@@ -157,6 +157,20 @@ def test_a_bad_configuration_never_replaces_a_good_one(start: Routers, pacs: Pac
     same(ledger(OBJECTS), sink)
 
 
+def test_a_configuration_that_fails_its_own_tests_is_refused(start: Routers, pacs: Pacses) -> None:
+    """On reload; what was given, which may be patient data, is not in the log."""
+    sink = pacs()
+    router = start(destinations=[sink.destination()])
+    tests = [{"name": "nothing leaves", "given": {"PatientID": "DOE-1"}, "expect": "unrouted"}]
+    router.configure(destinations=[sink.destination()], tests=tests)
+    router.signal(signal.SIGHUP)
+    (line,) = router.wait_for("configuration refused")
+    assert "tests[0].expect: nothing leaves fails" in line["error"]
+    assert "DOE" not in line["error"]
+    assert set(send(router.port, OBJECTS[:1])) == {0}
+    router.until_delivered()
+
+
 def test_listeners_are_added_and_removed(start: Routers, free_port: FreePort) -> None:
     """The port of an added listener is open, that of a removed one is closed, its associations end between objects."""
     router = start(destinations=NOWHERE)

@@ -83,8 +83,8 @@ async def test_everything_that_can_be_delivered_is(tmp_path: Path) -> None:
     assert [refused["files"] for refused in ended.report["modality"]["refused"]] == [CUT_OFF]
 
     pacs = {each["name"]: each for each in ended.report["destinations"]}
-    assert list(pacs) == ["ARCHIVE", "LEGACY", "NERVOUS", "FICKLE", "COMPACT", "LATE", "BUSY"]
-    for name in ("ARCHIVE", "LATE", "BUSY"):
+    assert list(pacs) == ["ARCHIVE", "LEGACY", "NERVOUS", "FICKLE", "COMPACT", "FLAKY", "BUSY"]
+    for name in ("ARCHIVE", "FLAKY", "BUSY"):
         assert pacs[name]["delivered"] == pacs[name]["deliverable"] == len(whole)
         assert pacs[name]["not_delivered"] == []
     assert pacs["ARCHIVE"]["compared"] == {"the same bytes": len(whole)}
@@ -107,7 +107,7 @@ async def test_everything_that_can_be_delivered_is(tmp_path: Path) -> None:
     assert set(compact["strategies"]) == {"compression"}
     errors = [error for reason in compact["not_delivered"] for error in reason["errors"]]
     assert "The instance cannot be converted: it has no pixel data that could be compressed" in errors
-    assert pacs["LATE"]["troubles"] > 0
+    assert pacs["FLAKY"]["troubles"] > 0
     assert pacs["BUSY"]["answers"]["A700H"] > 0
     assert pacs["BUSY"]["attempts"] >= pacs["BUSY"]["answers"]["0000H"] == len(whole)
 

@@ -6,7 +6,7 @@ As stored if the peer accepts that; else converted, if there is a way without a 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from router.flow.attempt import Result
+from router.flow.pending import Result
 from router.model.destination import Strategy
 from router.model.outcome import Cause, Stored
 from router.model.transfer_syntax import TRANSFER_SYNTAXES

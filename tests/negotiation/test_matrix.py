@@ -108,11 +108,9 @@ async def _send(each: Object, up: Playing, strategy: Strategy, transcoder: Trans
         "PEER", "PACS", "127.0.0.1", up.port, transfer_syntax_strategy=strategy, max_association_retries=4,
         deadlines=deadlines(),
     )  # fmt: skip
-    attempt = Attempt(destination, transcoder=transcoder, buffers=Buffers(1), journal=Journal())
-    try:
+    async with Attempt(destination, transcoder=transcoder, buffers=Buffers(1), journal=Journal()) as attempt:
         async with aclosing(attempt.outcomes([each.outgoing])) as results:
             (fate,) = [Fate.of(result) async for result in results]
-    finally:
         await attempt.release()
     return fate
 
