@@ -1,6 +1,7 @@
-"""The commands as users run them: child processes of this interpreter."""
+"""The commands as users run them: child processes of this interpreter; and in this very process, where many are run."""
 
 import os
+import shlex
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
@@ -8,7 +9,11 @@ from pathlib import Path
 
 import anyio
 import pytest
+from anyio import to_thread
+from typer.testing import CliRunner
 
+from router.cli import app
+from router.cli.output import CommandError
 from tests.admin.served import Served, served
 
 HOUSE = Path(__file__).parents[2]
@@ -40,6 +45,28 @@ def router() -> Run:
         return Ended(ended.returncode, ended.stdout.decode(), ended.stderr.decode())
 
     return run
+
+
+class Here:
+    """Runs commands in this process, and asks the daemon behind ``socket``."""
+
+    def __init__(self, api: Served) -> None:
+        self.api = api
+
+    async def __call__(self, line: str, *, typed: str = "") -> Ended:
+        """Run one command line; ``typed`` is standard input."""
+        words = [*shlex.split(line), "--socket", str(self.api.socket)]
+        result = await to_thread.run_sync(lambda: CliRunner().invoke(app, words, input=typed, env={"COLUMNS": "200"}))
+        if isinstance(result.exception, CommandError):
+            return Ended(result.exception.code, result.stdout, f"{result.exception}\n")
+        assert result.exception is None or isinstance(result.exception, SystemExit), result.exception
+        return Ended(result.exit_code, result.stdout, result.stderr)
+
+
+@pytest.fixture
+def here(api: Served) -> Here:
+    """Runs commands in this process."""
+    return Here(api)
 
 
 @pytest.fixture

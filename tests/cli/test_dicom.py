@@ -193,7 +193,7 @@ async def test_send_says_which_files_were_not_stored_and_why(
     peer.statuses = [status]
     peer.comment = "DOE^JANE"
     first, second = native(2)
-    words = ("send", first.path, second.path, "--to", peer.address, "--aet", "PACS_SCP", "--strategy", "universal")
+    words = ("send", first.path, second.path, "--to", peer.address, "--aet", "PACS_SCP", "--strategy", "conservative")
     ended = await router(*words)
     assert ended.code == code
     assert f"{status:04X}H" in ended.talk

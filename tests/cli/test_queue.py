@@ -57,7 +57,7 @@ async def test_retry_by_number_and_by_filter(router: Run, api: Served) -> None:
     assert (ended.code, ended.out) == (0, "1 of 1 deliveries are due now\n")
     assert await api.world.states() == ["queued", "queued", "queued", "held"]
     ended = await router("queue", "retry", "1", "4", "--socket", api.socket, "--json")
-    assert (ended.code, json.loads(ended.out)["retried"]) == (65, 1)
+    assert (ended.code, json.loads(ended.out)["changed"]) == (65, 1)
 
 
 @pytest.mark.parametrize("words", [(), ("1", "--state", "dead"), ("--older-than", "5 parsecs")])

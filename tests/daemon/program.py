@@ -36,6 +36,8 @@ class Program:
         """Of the log, in order."""
         self.module: Sequence[str] = ("router",)
         """What Python runs, with arguments of its own."""
+        self.handed_over: Sequence[int] = ()
+        """Descriptors that the process gets beside the standard ones."""
         self.words: list[str] = []
         """On standard error that are no lines of the log."""
         self.client = Client(self.spool / "dicom-router.sock", self.path)
@@ -83,6 +85,7 @@ class Program:
             stdin=subprocess.DEVNULL,
             stderr=subprocess.PIPE,
             text=True,
+            pass_fds=self.handed_over,
         )
         assert self._process.stderr is not None, "it is a pipe"
         self._reader = Thread(target=self._read, args=(self._process.stderr,))

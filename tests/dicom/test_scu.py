@@ -198,8 +198,13 @@ async def test_rejection_is_told_in_words(result: int, source: int, reason: int)
     async with acting(reject) as port:
         failed = await refused(port)
     assert failed.rejection == (result, source, reason)
-    title = (source, reason) in {(1, 3), (1, 7)}
-    assert failed.failure.cause is (Cause.AE_TITLE_UNKNOWN if title else Cause.ASSOCIATION_REJECTED)
+    causes = {
+        (1, 3): Cause.AE_TITLE_UNKNOWN,
+        (1, 7): Cause.AE_TITLE_UNKNOWN,
+        (3, 1): Cause.LOCAL_LIMIT,
+        (3, 2): Cause.LOCAL_LIMIT,
+    }
+    assert failed.failure.cause is causes.get((source, reason), Cause.ASSOCIATION_REJECTED)
     assert ("permanently" if result == 1 else "for now") in failed.failure.error
     assert scu.REJECTIONS.get((source, reason), "reason 9 of source 1") in failed.failure.error
 

@@ -191,7 +191,7 @@ def test_values_behind_sequences_are_found() -> None:
         )
     )  # fmt: skip
     found = surveyed(content)
-    assert found == Survey(attributes={"PatientID": ("PID",)})
+    assert found == Survey(attributes={"PatientID": ("PID",)}, patient_id="PID")
 
 
 ITEM_WITH_END = ITEM + ITEM_END
