@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from benchmarks import conversion, history, measures, table
+from benchmarks import backlog, conversion, history, measures, table
 from benchmarks.measures import Median, Scale
 from benchmarks.peers import REPOSITORY, BenchmarkError, missing
 from benchmarks.table import Row
@@ -54,6 +54,11 @@ def _history(scale: Scale, _: Path, disk: Path) -> tuple[list[Row], Mapping[str,
     return list(table.history_rows(history.asked(disk, deliveries))), {}
 
 
+def _backlog(scale: Scale, memory: Path, _: Path) -> tuple[list[Row], Mapping[str, Median]]:
+    deliveries = 200_000 if scale.rounds > QUICK.rounds else 20_000
+    return list(table.backlog_rows(backlog.burdened(memory, deliveries))), {}
+
+
 PARTS: Mapping[str, Part] = {
     "receive": _receive,
     "forward": _forward,
@@ -61,6 +66,7 @@ PARTS: Mapping[str, Part] = {
     "large": _large,
     "idle": _idle,
     "history": _history,
+    "backlog": _backlog,
 }
 
 

@@ -11,7 +11,7 @@ import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -210,8 +210,8 @@ listen:
   max_associations_per_host: 600
 spool: {{directory: {spool}}}
 routes:
-  - {{name: forward, when: {{calling_ae_title: "FORWARD*"}}, to: SINK}}
-unrouted: hold
+  - {{name: forward, when: {{calling_ae_title: "FORWARD*"}}, to: SINK, stop: true}}
+  - {{name: keep, to: LATER}}
 destinations:
   - name: SINK
     remote_ae_title: SINK
@@ -219,13 +219,18 @@ destinations:
     remote_port: {sink}
     max_associations: 1
     deadlines: {{association: 5m, linger: 100ms}}
+  - name: LATER
+    remote_ae_title: LATER
+    remote_host: {host}
+    remote_port: {sink}
+    only: "{another_day} 03:00-03:01"
 http: {{enabled: false}}
 log: {{format: json}}
 """
 
 
 class Router(Server):
-    """The program itself. It forwards what a calling AE title ``FORWARD…`` sends, and holds everything else."""
+    """The program itself. It forwards what ``FORWARD…`` sends, and keeps the rest for another day."""
 
     def __init__(self, folder: Path, destination: Server) -> None:
         """Start it, with configuration, spool and log in ``folder``."""
@@ -233,7 +238,14 @@ class Router(Server):
         port = free_port()
         configuration = folder / "router.yaml"
         configuration.write_text(
-            _CONFIGURATION.format(host=HOST, port=port, spool=folder / "spool", sink=destination.port), "utf-8"
+            _CONFIGURATION.format(
+                host=HOST,
+                port=port,
+                spool=folder / "spool",
+                sink=destination.port,
+                another_day=(datetime.now(UTC) + timedelta(days=3)).strftime("%a"),
+            ),
+            "utf-8",
         )
         self._log = folder / "log"
         command = [sys.executable, "-m", "router", "run", "--config", str(configuration)]

@@ -13,10 +13,12 @@ from pathlib import Path
 import psutil
 
 from benchmarks import peers
+from benchmarks.backlog import Burdened
 from benchmarks.history import Asked
 from benchmarks.measures import IDLE_ASSOCIATIONS, Grown, Idle, Median, Scale
 
 MIB = 1024 * 1024
+MILLION = 1_000_000
 
 METHOD = """\
 Every contender has its turn in every round, on the same files, with the same sender or the same sink, all on one
@@ -29,7 +31,7 @@ pynetdicom has default settings, its SCP writes the bytes as they arrived, its S
 fewer objects, so that every turn takes about as long.
 
 - **Receive**: parallel `dcmsend` processes with disjoint files, from the first association request to the last
-  release. The router is the whole program; it routes, and holds what it receives.
+  release. The router is the whole program; what it receives waits for a destination whose window opens on another day.
 - **Durable**: the same with the spool on the disk. The prediction is made from the router on tmpfs (a) and a bare
   loop of write, fsync, rename, directory fsync and WAL/FULL commit in as many threads (b): 1/(1/a + 1/b) for one
   association, the smaller of the two for four.
@@ -50,6 +52,8 @@ fewer objects, so that every turn takes about as long.
 - **2 GiB object**: the highest RssAnon while it arrives, and while it is sent, over that after a first 32 objects; the
   spool is on the disk. The sink is `storescp --ignore +B`, which does not collect the object in memory.
 - **Idling**: CPU of the router over six seconds, after the associations were opened.
+- **Backlog**: payloads without a data set on tmpfs, all waiting for one destination; each operation fifteen times, each
+  command once. The program is then started on that spool.
 - **History**: a file on the disk is filled in order, a thousand happenings in a commit; each question is asked nine
   times, on the connection that only reads.
 """
@@ -173,6 +177,24 @@ def history_rows(asked: Asked) -> Iterator[Row]:
             met=seconds < 0.1,
         )
     yield Row(part="History", what="happenings written, a thousand in a FULL commit", figure=f"{asked.written:,.0f}/s")
+
+
+def backlog_rows(burdened: Burdened) -> Iterator[Row]:
+    """Of ``backlog.burdened``."""
+    goals = {"claim": 0.002, "accept": 0.002, "how": 1.0, "a": 1.0}
+    for question, seconds in burdened.asked.items():
+        goal = goals[question.split()[0]]
+        yield _backlog(f"of {burdened.deliveries:,} deliveries: {question}", seconds, goal)
+    for command, seconds in burdened.commands.items():
+        yield _backlog(f"`dicom-router {command}`, the start of Python included", seconds, 1.0)
+    yield _backlog("the program's start, to its open port", burdened.start, 30 if burdened.deliveries < MILLION else 60)
+    yield Row(part="Backlog", what="memory of the program's own after that", figure=f"{burdened.memory / MIB:.0f} MiB")
+
+
+def _backlog(what: str, seconds: float, goal: float) -> Row:
+    figure = f"{seconds * 1000:.1f} ms" if goal < 1 else f"{seconds:.2f} s"
+    limit = f"< {goal * 1000:g} ms" if goal < 1 else f"< {goal:g} s"
+    return Row(part="Backlog", what=what, figure=figure, goal=limit, met=seconds < goal)
 
 
 def _receiver(part: str, what: str, ours: Median) -> Row:

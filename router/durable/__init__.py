@@ -25,7 +25,7 @@ Settle   S4 → S6  one commit; NORMAL is enough: it frees nothing, its loss cos
 Remove   S6 → S7  a FULL commit that says settled, unlink, fsync the directories
          S7 → S1  only then the rows go
 Lost     a queue that is missing or damaged leaves all payloads in S3. They are adopted by the routes, less what the
-         history says: what was held or dropped is in it, FULL, before the queue says so.
+         history says: what an operator or a rule keeps back is in it, FULL, before the queue says so.
 Crash    S2 is swept. S3 is adopted: the file says who sent it, so routing runs again.
          In S4 what was in flight is queued again.
 """

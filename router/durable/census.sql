@@ -8,7 +8,7 @@ SELECT ulid, path, size, digest FROM instance WHERE ulid IN (SELECT value FROM j
 
 -- :needed
 SELECT id, path FROM instance
-WHERE id > :after AND (:ulid IS NULL OR ulid = :ulid) AND NOT removing
+WHERE id > :after AND (:ulid IS NULL OR ulid = :ulid)
   AND EXISTS (SELECT 1 FROM delivery
               WHERE instance = instance.id AND state NOT IN ('delivered', 'dropped') AND kept)
 ORDER BY id LIMIT :limit

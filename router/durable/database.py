@@ -159,6 +159,8 @@ class _Operation:
     check: Check | None = None
     error: QueueError | None = field(default_factory=lambda: QueueError("the queue ended before it could commit"))
     """None once the operation is committed."""
+    reason: str = ""
+    """Why it failed, in SQLite's words."""
     done: Event = field(default_factory=Event)
 
 
@@ -347,6 +349,10 @@ class Database:
                 connection.execute("SAVEPOINT operation")
                 if self._succeeds(connection, operation, operation.work):
                     executed.append(operation)
+                elif not connection.in_transaction:
+                    # A full or failing disk: SQLite has rolled back everything by itself.
+                    self._doubtful = True
+                    return self._fail(sound, operation.reason)
                 else:
                     connection.execute("ROLLBACK TO operation")
                 connection.execute("RELEASE operation")
@@ -413,6 +419,7 @@ class Database:
             operation.error = error
         except (sqlite3.Error, ValueError, ArithmeticError) as error:  # also a value that SQLite cannot hold
             self._note_damage(error)
+            operation.reason = str(error)
             operation.error = QueueError(f"the {self._kind.name} could not do this: {error}")
         else:
             return True

@@ -1,9 +1,9 @@
 """What happened to deliveries: kept beside the queue.
 
 It answers what operators ask, also of what left the queue long ago; and when the queue is lost, it is rebuilt from the
-payloads less what the history says. So an instance that is held or dropped stands here, on stable storage, before the
-queue says so: ``promise``. Everything else is written soon after it happened: ``note``. What is lost of that is sent
-again.
+payloads less what the history says. So what keeps an instance back that the routes would send stands here, on stable
+storage, before the queue says so: ``promise``. Everything else is written soon after it happened: ``note``. What is
+lost of that is sent again.
 
 The daemon does not depend on it: what cannot be written is counted, said in the log, and left out.
 """
@@ -34,8 +34,7 @@ class Happened(StrEnum):
     DROPPED = "dropped"
 
 
-PROMISES = frozenset({Happened.HELD, Happened.DROPPED})
-"""They keep an instance from being sent, which a rebuilt queue has to know."""
+_KEPT_BACK = frozenset({Happened.HELD, Happened.DROPPED})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,6 +66,14 @@ class Happening:
     error: str
     error_comment: str = ""
     """The peer's Error Comment (0000,0902): only in a story, because it may carry patient data."""
+
+    @property
+    def keeps_back(self) -> bool:
+        """Whether a queue that is made again would send what is not to be sent, if it did not know of this.
+
+        What no route took, the routes do not take then either.
+        """
+        return self.what in _KEPT_BACK and self.cause is not Cause.NO_ROUTE
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

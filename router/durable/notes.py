@@ -10,7 +10,7 @@ from collections.abc import Callable
 from datetime import datetime
 
 from router.durable.database import statements
-from router.durable.history import PROMISES, Happened, Happening, History
+from router.durable.history import Happened, Happening, History
 from router.model.outcome import Cause
 
 _SQL = statements("notes.sql")
@@ -39,7 +39,7 @@ class Notes:
         self._happened = []
         while rows := happened.fetchmany(AT_ONCE):
             self._happened += [_happening(row, now) for row in rows]
-            if len(rows) == AT_ONCE or any(each.what in PROMISES for each in self._happened):
+            if len(rows) == AT_ONCE or any(each.keeps_back for each in self._happened):
                 self._history.promise(self._happened)
                 self._happened = []
         connection.execute(_SQL["told"])

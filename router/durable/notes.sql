@@ -37,7 +37,6 @@ END;
 -- Neither a claim nor what was given back is worth a line; a delivery that waits is queued again only by an operator.
 CREATE TEMP TRIGGER delivery_kept AFTER UPDATE OF state ON main.delivery
 WHEN NEW.destination = OLD.destination AND NEW.state <> 'in flight'
- AND (NEW.state <> OLD.state OR NEW.state = 'queued')
  AND (OLD.state <> 'in flight' OR NEW.state = 'dead' AND NEW.last_attempt_at IS OLD.last_attempt_at)
 BEGIN
     INSERT INTO happened (delivery, what, destination)

@@ -11,7 +11,7 @@ from router.model.delivery import Accepted, GivenUp, Order, Settlement, State, T
 from router.model.outcome import Cause
 from tests.durable.world import HEAD, MINUTE, NOON, World
 
-pytestmark = pytest.mark.unit
+pytestmark = pytest.mark.trust
 
 ONCE = Terms(once_within=timedelta(hours=1))
 CONTENT = b"10 bytes.."

@@ -7,7 +7,7 @@ import pytest
 from router.durable.queue import Capability, Seen
 from tests.durable.world import NOON, World
 
-pytestmark = pytest.mark.unit
+pytestmark = pytest.mark.trust
 
 CT, MR = "1.2.840.10008.5.1.4.1.1.2", "1.2.840.10008.5.1.4.1.1.4"
 IMPLICIT, EXPLICIT = "1.2.840.10008.1.2", "1.2.840.10008.1.2.1"

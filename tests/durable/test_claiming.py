@@ -6,7 +6,7 @@ from router.model.delivery import Order, Priority, Settlement, State, Terms, Wan
 from router.model.destination import AssociationPer
 from tests.durable.world import MINUTE, World
 
-pytestmark = pytest.mark.unit
+pytestmark = pytest.mark.trust
 
 URGENT, NORMAL, BULK = (Order("A", terms=Terms(priority)) for priority in Priority)
 

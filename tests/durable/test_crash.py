@@ -21,7 +21,7 @@ from router.model.delivery import SETTLED, Order, Settlement, State, Wanted
 from router.model.outcome import Cause
 from tests.durable.world import MINUTE, Log, PowerCut, ScriptedDisk, VolatileDisk, World, arrival, failing
 
-pytestmark = pytest.mark.unit
+pytestmark = pytest.mark.trust
 
 EVERYTHING = timedelta(days=1)
 

@@ -12,7 +12,7 @@ from router.model.delivery import Order, State
 from router.model.outcome import Cause
 from tests.durable.world import MINUTE, NOON, World
 
-pytestmark = pytest.mark.unit
+pytestmark = pytest.mark.trust
 
 
 async def test_entries_match_every_part_of_the_question(world: World) -> None:

@@ -20,7 +20,7 @@ from router.model.outcome import Cause
 from router.model.ulid import ulid
 from tests.durable.world import MINUTE, NOON, Clock
 
-pytestmark = pytest.mark.unit
+pytestmark = pytest.mark.trust
 
 ULID = ulid(NOON, lambda _: 1)
 OTHER = ulid(NOON, lambda _: 2)

@@ -35,7 +35,7 @@ from router.model.destination import AssociationPer
 from router.model.outcome import Cause
 from tests.durable.world import HEAD, MINUTE, Clock, World
 
-pytestmark = pytest.mark.unit
+pytestmark = pytest.mark.trust
 
 NAMES = ("A", "B", "C")
 OUTCOMES = (State.DELIVERED, State.QUEUED, State.DEAD, State.HELD)

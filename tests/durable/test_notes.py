@@ -9,7 +9,7 @@ import pytest
 from router.durable import notes
 from router.durable.census import Census
 from router.durable.database import DamagedError
-from router.durable.history import Happened, Search
+from router.durable.history import Happened, Happening, Search
 from router.durable.queue import QueueError
 from router.model.delivery import Order, Settlement, State, Terms, Wanted
 from router.model.destination import Strategy
@@ -17,7 +17,7 @@ from router.model.outcome import Cause
 from tests.durable.test_database import break_the_commit
 from tests.durable.world import MINUTE, NOON, World
 
-pytestmark = pytest.mark.unit
+pytestmark = pytest.mark.trust
 
 DEAD: dict[str, Any] = {"cause": Cause.REFUSED, "error": "refused", "status": 0xC000}
 
@@ -152,6 +152,25 @@ async def test_what_is_held_or_dropped_is_promised_before_the_queue_commits(worl
             await world.queue._database.submit(hold)
         assert await world.states() == [State.QUEUED]
         assert await told(world) == [("deferred", "A"), ("held", "A")]
+
+
+async def test_what_the_routes_hold_anyway_is_not_waited_for(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An instance that no route takes costs no second commit on stable storage."""
+    async with world.running("A"):
+        promised: list[Happening] = []
+        promise = world.history.promise
+
+        def watched(happenings: Sequence[Happening]) -> None:
+            promised.extend(happenings)
+            promise(happenings)
+
+        monkeypatch.setattr(world.history, "promise", watched)
+        await world.accepted(Order("", State.HELD, Cause.NO_ROUTE, "no route"))
+        await world.accepted(Order("", State.DROPPED, Cause.NO_ROUTE, "discarded"))
+        assert promised == []
+        await world.accepted(Order("A", State.HELD, Cause.LOOP, "it came back"))
+        assert len(promised) == 1
+        assert await told(world) == [("held", ""), ("dropped", ""), ("held", "A")]
 
 
 async def test_what_is_undone_was_never_noted(world: World) -> None:

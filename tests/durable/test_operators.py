@@ -12,7 +12,7 @@ from router.model.destination import Strategy
 from router.model.outcome import Cause
 from tests.durable.world import MINUTE, NOON, World
 
-pytestmark = pytest.mark.unit
+pytestmark = pytest.mark.trust
 
 EITHER = Terms(first_of=("A", "B"), failover_after=10 * MINUTE)
 

@@ -11,7 +11,7 @@ from router.durable.sqlite import inline
 from router.model.delivery import Settlement, State, Wanted
 from tests.durable.world import World
 
-pytestmark = pytest.mark.unit
+pytestmark = pytest.mark.trust
 
 
 @pytest.mark.parametrize("anyio_backend", [("trio", {"clock": MockClock(autojump_threshold=0)})], ids=["mock clock"])

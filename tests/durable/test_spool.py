@@ -13,7 +13,7 @@ from router.durable.disk import Disk
 from router.durable.spool import Spool, SpoolLocked
 from tests.durable.world import DIGEST_AT, HEAD, Clock, ScriptedDisk, failing, io_error
 
-pytestmark = pytest.mark.unit
+pytestmark = pytest.mark.trust
 
 
 @pytest.fixture

@@ -18,7 +18,7 @@ from router.model.delivery import TRANSITIONS, Claim, Delivery, Order, Priority,
 from router.model.outcome import Cause
 from tests.durable.world import HEAD, MINUTE, NOON, ScriptedDisk, World, io_error
 
-pytestmark = pytest.mark.unit
+pytestmark = pytest.mark.trust
 
 
 async def claimed(world: World, destination: str = "A", limit: int = 10) -> Claim:
