@@ -12,7 +12,7 @@ from router.flow.patience import insist
 from router.journal import FailedOver, Journal
 from router.rules.routing import Routes
 
-EVERY = 5.0
+EVERY = 1.0
 """Seconds between two rounds."""
 
 MOVED_AT_ONCE = 1000
