@@ -98,7 +98,8 @@ bench: setup dcmtk  ## objects per second, beside DCMTK and pynetdicom
 	@$(BIN)/python -m benchmarks
 
 lock: setup  ## requirements/ from pyproject.toml; UPGRADE=--upgrade takes the newest versions
-	@compile() { $(BIN)/uv pip compile pyproject.toml "$$@" $(UPGRADE) --quiet --universal --python-version 3.11 \
+	@compile() { $(BIN)/uv pip compile "$$@" $(UPGRADE) --quiet --universal --python-version 3.11 \
 		--generate-hashes --no-emit-index-url --custom-compile-command 'make lock'; }
-	compile --output-file requirements/run.txt
-	compile --group dev --constraint requirements/run.txt --output-file requirements/dev.txt
+	compile pyproject.toml --output-file requirements/run.txt
+	compile pyproject.toml --group dev --constraint requirements/run.txt --output-file requirements/dev.txt
+	compile --group build --constraint requirements/dev.txt --output-file requirements/build.txt

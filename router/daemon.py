@@ -19,10 +19,13 @@ import anyio.to_thread
 from router import __version__
 from router.admin import (
     Activity,
+    Alerts,
+    Concerns,
     Guard,
     Health,
     Metrics,
     PortError,
+    Sessions,
     SocketError,
     Systemd,
     WatchedDisk,
@@ -219,6 +222,11 @@ class Daemon:
         self._systemd = Systemd(environment, health=self._health, forwarders=self._forwarders, desk=self._desk)
         journal.subscribe(self._systemd)
         self._inherited = Inherited.of(environment)
+        self._concerns = Concerns(desk=self._desk, health=self._health, forwarders=self._forwarders, clock=now)
+        self._concerns.configure(configuration)
+        journal.subscribe(self._concerns)
+        self._alerts = Alerts(self._concerns, journal=journal, clock=now)
+        self._alerts.configure(configuration.alerts)
         self._guard: Guard
         self._scps: dict[tuple[str, int], Scp] = {}
         self._moving: anyio.abc.TaskGroup
@@ -249,6 +257,7 @@ class Daemon:
                         await self._listen(self._configuration.listeners)
                     self._running = True
                     self._journal.publish(Started(version=__version__))
+                    serving.start_soon(self._alerts.run)
                     task_status.started([scp.port for scp in self._scps.values()])
                 serving.cancel_scope.cancel()
         self._journal.publish(Stopped())
@@ -306,6 +315,7 @@ class Daemon:
 
     async def _serve_http(self, serving: anyio.abc.TaskGroup) -> None:
         """The same API for commands and for browsers."""
+        sessions = Sessions(lambda: self._configuration.http.tokens, now)
         api = application(
             desk=self._desk,
             queue=self._queue,
@@ -316,9 +326,11 @@ class Daemon:
             reload=self.reload,
             health=self._health,
             metrics=self._metrics,
+            sessions=sessions,
+            configuration=lambda: self._configuration,
             clock=now,
         )
-        self._guard = Guard(api, self._configuration.http, objected=self._metrics.objected)
+        self._guard = Guard(api, self._configuration.http, sessions=sessions, objected=self._metrics.objected)
         await serving.start(serve, api, self._configuration.socket)
         if self._configuration.http.enabled:
             await serving.start(serve_tcp, self._guard)
@@ -383,6 +395,8 @@ class Daemon:
         self._guard.settings = configuration.http
         self._metrics.configure(configuration.listeners, configuration.destinations)
         self._activity.configure(destination.name for destination in configuration.destinations)
+        self._concerns.configure(configuration)
+        self._alerts.configure(configuration.alerts)
         return []
 
     # What a configuration has running

@@ -4,19 +4,25 @@ Only here is the web framework known. ``application`` says what is answered, ``s
 """
 
 from router.admin.activity import Activity
+from router.admin.alerts import Alerts
 from router.admin.app import application
+from router.admin.concerns import Concerns
 from router.admin.guard import Guard
 from router.admin.health import Health, WatchedDisk
 from router.admin.metrics import Metrics
 from router.admin.server import PortError, SocketError, serve, serve_tcp
+from router.admin.sessions import Sessions
 from router.admin.systemd import Systemd
 
 __all__ = [
     "Activity",
+    "Alerts",
+    "Concerns",
     "Guard",
     "Health",
     "Metrics",
     "PortError",
+    "Sessions",
     "SocketError",
     "Systemd",
     "WatchedDisk",

@@ -1,4 +1,4 @@
-"""What is answered over HTTP: queue, destinations, studies, reload, health, metrics. Refusals are JSON too.
+"""What is answered over HTTP: queue, destinations, studies, reload, health, metrics, pages. Refusals are JSON too.
 
 ``application`` puts the table of routes together. An ``Endpoint`` says who may ask (``role``; by default `read` for GET
 and `operate` for all else) and names the models of its parameters, body and answer, which make the OpenAPI document.
@@ -20,12 +20,15 @@ from router.admin.exchange import REFUSALS, answer
 from router.admin.health import Health
 from router.admin.metrics import CONTENT_TYPE, Metrics
 from router.admin.openapi import openapi
+from router.admin.page import pages
 from router.admin.queue_api import QueueApi
+from router.admin.sessions import Sessions
 from router.admin.study_api import StudyApi
 from router.admin.waits import Steered
 from router.durable.history import History
 from router.durable.queue import Desk, Queue
 from router.durable.spool import Spool
+from router.settings import Configuration
 
 
 def application(
@@ -39,9 +42,11 @@ def application(
     reload: Callable[[], Awaitable[Sequence[str]]],
     health: Health,
     metrics: Metrics,
+    sessions: Sessions,
+    configuration: Callable[[], Configuration],
     clock: Callable[[], datetime],
 ) -> Starlette:
-    """The API.
+    """The API, and the pages.
 
     Args:
         desk: answers what is read.
@@ -54,14 +59,20 @@ def application(
             with its place.
         health: whether anything can be received now.
         metrics: what a scrape is answered.
+        sessions: of those who log in on the page.
+        configuration: that is in force.
         clock: for how old something is, and when it is due.
     """
+    deliveries = QueueApi(desk, queue, spool, forwarders, clock)
+    destinations = DestinationApi(desk, queue, forwarders, activity, health, clock)
+    studies = StudyApi(desk, history, forwarders, clock)
     return Starlette(
         routes=[
-            *QueueApi(desk, queue, spool, forwarders, clock).endpoints(),
-            *DestinationApi(desk, queue, forwarders, activity, health, clock).endpoints(),
-            *StudyApi(desk, history, forwarders, clock).endpoints(),
+            *deliveries.endpoints(),
+            *destinations.endpoints(),
+            *studies.endpoints(),
             *_DaemonApi(reload, health, metrics).endpoints(),
+            *pages(destinations, deliveries, studies, sessions, configuration),
         ],
         exception_handlers=dict(REFUSALS),
     )

@@ -57,21 +57,21 @@ class DestinationApi:
             Endpoint(
                 "GET",
                 "/api/destinations/{name}",
-                self.show,
+                self.show_destination,
                 summary="Tell everything about one destination.",
                 answer=DestinationInFull,
             ),
             Endpoint(
                 "POST",
                 "/api/destinations/{name}/pause",
-                self.pause,
+                self.pause_destination,
                 summary="Keep back what waits for a destination.",
                 answer=Ordered,
             ),
             Endpoint(
                 "POST",
                 "/api/destinations/{name}/resume",
-                self.resume,
+                self.resume_destination,
                 summary="Go on with a destination; one in trouble is tried at once.",
                 answer=Ordered,
             ),
@@ -87,19 +87,24 @@ class DestinationApi:
 
     async def status(self, _: Request) -> Response:
         """``GET /api/status``."""
+        return answer(await self.standing())
+
+    async def standing(self) -> Status:
+        """How everything stands."""
         free, disk, reserve = await to_thread.run_sync(self.health.space)
-        return answer(
-            Status(
-                version=__version__,
-                destinations=await self._statuses(),
-                associations=[IncomingAssociation.of(each) for each in self.activity.incoming],
-                spool=SpoolStatus(free_bytes=free, disk_bytes=disk, reserve_bytes=reserve),
-            )
+        return Status(
+            version=__version__,
+            destinations=await self._statuses(),
+            associations=[IncomingAssociation.of(each) for each in self.activity.incoming],
+            spool=SpoolStatus(free_bytes=free, disk_bytes=disk, reserve_bytes=reserve),
         )
 
-    async def show(self, request: Request) -> Response:
+    async def show_destination(self, request: Request) -> Response:
         """``GET /api/destinations/{name}``."""
-        forwarder = self._forwarder(request)
+        return answer(await self.in_full(self.forwarder(request)))
+
+    async def in_full(self, forwarder: Steered) -> DestinationInFull:
+        """Everything about one destination."""
         destination = forwarder.destination
         (status,) = [each for each in await self._statuses() if each.name == destination.name]
         learned = [
@@ -111,33 +116,29 @@ class DestinationApi:
             )
             for (sop_class, syntax), capability in (await self.desk.learned(destination.name)).items()
         ]
-        return answer(
-            DestinationInFull(
-                **dict(status),
-                remote_ae_title=destination.remote_ae_title,
-                remote_host=destination.remote_host,
-                remote_port=destination.remote_port,
-                local_ae_title=destination.local_ae_title,
-                transfer_syntax_strategy=destination.transfer_syntax_strategy,
-                tls=destination.tls is not None,
-                learned=learned,
-                minutes=self.activity.sparkline(destination.name),
-            )
+        return DestinationInFull(
+            **dict(status),
+            remote_ae_title=destination.remote_ae_title,
+            remote_host=destination.remote_host,
+            remote_port=destination.remote_port,
+            local_ae_title=destination.local_ae_title,
+            transfer_syntax_strategy=destination.transfer_syntax_strategy,
+            tls=destination.tls is not None,
+            learned=learned,
+            minutes=self.activity.sparkline(destination.name),
         )
 
-    async def pause(self, request: Request) -> Response:
+    async def pause_destination(self, request: Request) -> Response:
         """``POST /api/destinations/{name}/pause``."""
-        return await self._pause(self._forwarder(request), paused=True)
+        return answer(await self.steer(self.forwarder(request), paused=True))
 
-    async def resume(self, request: Request) -> Response:
+    async def resume_destination(self, request: Request) -> Response:
         """``POST /api/destinations/{name}/resume``."""
-        forwarder = self._forwarder(request)
-        await forwarder.retry_now()
-        return await self._pause(forwarder, paused=False)
+        return answer(await self.steer(self.forwarder(request), paused=False))
 
     async def learn(self, request: Request) -> Response:
         """``POST /api/destinations/{name}/learned``."""
-        forwarder = self._forwarder(request)
+        forwarder = self.forwarder(request)
         asked = await read(request, LearnRequest)
         known = forwarder.destination
         if (asked.remote_ae_title, asked.remote_host, asked.remote_port) != (
@@ -150,13 +151,21 @@ class DestinationApi:
         await forwarder.learn({(each.sop_class, each.transfer_syntax): each.accepted for each in asked.answers})
         return answer(Learned(destination=known.name, learned=len(asked.answers)))
 
-    async def _pause(self, forwarder: Steered, *, paused: bool) -> Response:
+    async def steer(self, forwarder: Steered, *, paused: bool) -> Ordered:
+        """Keep back what waits for a destination; or go on, and try one in trouble at once."""
         name = forwarder.destination.name
+        if not paused:
+            await forwarder.retry_now()
         await self.queue.pause(name, self.clock(), paused=paused)
         forwarder.pause(paused=paused)
-        return answer(Ordered(destination=name, state=state_of(forwarder.pace())))
+        return Ordered(destination=name, state=state_of(forwarder.pace()))
 
-    def _forwarder(self, request: Request) -> Steered:
+    def forwarder(self, request: Request) -> Steered:
+        """Of the destination that the path names.
+
+        Raises:
+            HTTPException: there is none.
+        """
         name = request.path_params["name"]
         forwarder = self.forwarders.get(name)
         if forwarder is None:

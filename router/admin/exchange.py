@@ -34,6 +34,15 @@ def parameters(request: Request, kind: type[Asked]) -> Asked:
     given = dict(request.query_params)
     if len(given) != len(request.query_params.multi_items()):
         raise HTTPException(422, "a parameter is given twice")
+    return checked(given, kind)
+
+
+def checked(given: Mapping[str, object], kind: type[Asked]) -> Asked:
+    """What these values ask.
+
+    Raises:
+        HTTPException: they mean nothing.
+    """
     try:
         return kind.model_validate(given)
     except ValidationError as error:
@@ -46,15 +55,24 @@ async def read(request: Request, kind: type[Asked]) -> Asked:
     Raises:
         HTTPException: it means nothing, or is too large.
     """
+    try:
+        return kind.model_validate_json(await body_of(request, LARGEST_BODY))
+    except ValidationError as error:
+        raise HTTPException(422, _sentence(error)) from error
+
+
+async def body_of(request: Request, most: int) -> bytes:
+    """The whole body, of ``most`` bytes.
+
+    Raises:
+        HTTPException: it has more.
+    """
     body = bytearray()
     async for chunk in request.stream():
         body += chunk
-        if len(body) > LARGEST_BODY:
-            raise HTTPException(413, f"the request's body has more than {LARGEST_BODY} bytes")
-    try:
-        return kind.model_validate_json(body)
-    except ValidationError as error:
-        raise HTTPException(422, _sentence(error)) from error
+        if len(body) > most:
+            raise HTTPException(413, f"the request's body has more than {most} bytes")
+    return bytes(body)
 
 
 def shows_patient(request: Request) -> bool:

@@ -6,33 +6,35 @@ somebody else's may call us through it), and so are other users of this machine:
 - **Host** names us, or the page has rebound its own name to our address.
 - **Origin** of what changes something is ours, or another page wrote the form.
 - **Token**: what changes something always needs one with the role ``operate``; reading needs one as soon as tokens
-  are configured.
+  are configured. Who logged in with it on the page has the cookie of a session instead.
 """
 
-import hmac
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from enum import StrEnum
-from hashlib import sha256
+from functools import partial
 from ipaddress import ip_address
 
 from starlette.applications import Starlette
 from starlette.datastructures import Headers, MutableHeaders
-from starlette.responses import Response
+from starlette.requests import Request, cookie_parser
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from router.admin.bodies import Trouble
-from router.admin.endpoint import READING, required_role
-from router.settings import HttpSettings, Role, Token
+from router.admin.endpoint import READING, UNAUTHORISED, Endpoint, find_endpoint, refusal, role_for
+from router.admin.sessions import COOKIE, Sessions, find
+from router.settings import HttpSettings, Role
 
 SHOW_PATIENT = "router.show_patient"
 """Key of a scope: whether the answer may tell what may be about a patient. Without it, it may not."""
+ROLE = "router.role"
+"""Key of a scope: the role of whoever asks; None: that of nobody in particular."""
 
 HEADERS = {
     "content-security-policy": "default-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'",
     "cross-origin-opener-policy": "same-origin",
     "cross-origin-resource-policy": "same-origin",
-    "referrer-policy": "no-referrer",
+    # With no-referrer browsers send a form's Origin as null, even to us.
+    "referrer-policy": "same-origin",
     "x-content-type-options": "nosniff",
 }
 LOOPBACK_NAMES = frozenset({"localhost", "127.0.0.1", "::1"})
@@ -59,7 +61,7 @@ def trusted(app: ASGIApp) -> ASGIApp:
     """``app`` for those who may do and see everything: whoever can open the Unix socket."""
 
     async def serve(scope: Scope, receive: Receive, send: Send) -> None:
-        await app({**scope, SHOW_PATIENT: True}, receive, send)
+        await app({**scope, SHOW_PATIENT: True, ROLE: Role.OPERATE}, receive, send)
 
     return serve
 
@@ -68,32 +70,42 @@ class Guard:
     """``app`` for whoever comes over TCP."""
 
     def __init__(
-        self, app: Starlette, settings: HttpSettings, *, objected: Callable[[Objection], None] = lambda _: None
+        self,
+        app: Starlette,
+        settings: HttpSettings,
+        *,
+        sessions: Sessions,
+        objected: Callable[[Objection], None] = lambda _: None,
     ) -> None:
         """A guard.
 
         Args:
             app: whose table of routes says who may ask.
             settings: names and tokens; a reload may replace them.
+            sessions: of those who logged in.
             objected: told of each refusal.
         """
         self.settings = settings
+        self._sessions = sessions
         self._app = app
         self._objected = objected
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """ASGI."""
         strict = _strictly(send)
+        endpoint = find_endpoint(self._app.routes, scope)
         try:
-            self._admit(scope, Headers(scope=scope))
+            role = self._admit(scope, Headers(scope=scope), endpoint)
         except _RefusedError as refused:
             self._objected(refused.objection)
-            await _answer(refused)(scope, receive, strict)
+            answer = refusal if endpoint is None else partial(endpoint.refusal, Request(scope))
+            await answer(refused.status, str(refused))(scope, receive, strict)
         else:
-            await self._app({**scope, SHOW_PATIENT: self.settings.show_patient}, receive, strict)
+            told = {SHOW_PATIENT: self.settings.show_patient, ROLE: role}
+            await self._app({**scope, **told}, receive, strict)
 
-    def _admit(self, scope: Scope, headers: Headers) -> None:
-        """Nothing, if the request may go on.
+    def _admit(self, scope: Scope, headers: Headers, endpoint: Endpoint | None) -> Role | None:
+        """The role of whoever asks, if the request may go on. What is not in the table is judged by its method.
 
         Raises:
             _RefusedError: it may not.
@@ -101,16 +113,19 @@ class Guard:
         host = self._check_host(scope, headers)
         if scope["method"] not in READING:
             _check_origin(headers, host)
-        required = required_role(self._app.routes, scope)
-        if required is not None:
-            self._check_role(required, self._role(headers))
+        required = role_for(scope["method"]) if endpoint is None else endpoint.role
+        if required is None:
+            return None
+        role = self._role(headers)
+        self._check_role(required, role)
+        return role
 
     def _check_role(self, required: Role, role: Role | None) -> None:
         if role is None and required is Role.READ and self.settings.tokens:
-            raise _RefusedError(401, Objection.TOKEN, "a token is needed: `Authorization: Bearer …`")
+            raise _RefusedError(UNAUTHORISED, Objection.TOKEN, "a token is needed: `Authorization: Bearer …`")
         if role is None and required is Role.OPERATE:
             sentence = "over TCP this needs a token with the role operate, `Authorization: Bearer …`; or use the"
-            raise _RefusedError(401, Objection.TOKEN, f"{sentence} commands of dicom-router on this machine")
+            raise _RefusedError(UNAUTHORISED, Objection.TOKEN, f"{sentence} commands of dicom-router on this machine")
         if role is Role.READ and required is Role.OPERATE:
             raise _RefusedError(403, Objection.ROLE, "the role of this token is read, this needs operate")
 
@@ -126,25 +141,16 @@ class Guard:
         return written[0].casefold()
 
     def _role(self, headers: Headers) -> Role | None:
-        """What the token that was sent is good for; None: none was sent."""
+        """What the token that was sent, or that was logged in with, is good for; None: neither."""
         written = headers.getlist("authorization")
         if not written:
-            return None
+            session = self._sessions.token(cookie_parser(headers.get("cookie", "")).get(COOKIE, ""))
+            return None if session is None else session.role
         scheme, _, secret = written[0].partition(" ")
-        digest = sha256(secret.strip().encode()).digest()
-        token = _find(self.settings.tokens, digest) if len(written) == 1 and scheme.casefold() == "bearer" else None
+        token = find(self.settings.tokens, secret) if len(written) == 1 and scheme.casefold() == "bearer" else None
         if token is None:
-            raise _RefusedError(401, Objection.TOKEN, "the token is not one of this router's")
+            raise _RefusedError(UNAUTHORISED, Objection.TOKEN, "the token is not one of this router's")
         return token.role
-
-
-def _find(tokens: Iterable[Token], digest: bytes) -> Token | None:
-    """Every one is compared, whole: how long it takes tells nothing."""
-    found = None
-    for token in tokens:
-        if hmac.compare_digest(token.digest, digest):
-            found = token
-    return found
 
 
 def _check_origin(headers: Headers, host: str) -> None:
@@ -166,12 +172,6 @@ def _host_name(written: str) -> str:
         return str(ip_address(match["address"]))
     except ValueError:
         return ""
-
-
-def _answer(refused: _RefusedError) -> Response:
-    headers = {"www-authenticate": 'Bearer realm="dicom-router"'} if refused.status == 401 else None  # noqa: PLR2004
-    body = Trouble(error=str(refused)).model_dump_json(exclude_none=True)
-    return Response(body, refused.status, headers, media_type="application/json")
 
 
 def _strictly(send: Send) -> Send:

@@ -106,9 +106,14 @@ class Health:
 
     async def reasons(self) -> Sequence[str]:
         """Why nothing can be received now; empty: it can."""
+        found = await self.troubles()
+        closed = "the daemon is starting or stopping: its listeners are not open"
+        return found if self._listening() else [closed, *found]
+
+    async def troubles(self) -> Sequence[str]:
+        """What is wrong with queue and disk, so that nothing can be received; empty: nothing."""
         free, _, reserve = await to_thread.run_sync(self.space)
         found = {
-            "the daemon is starting or stopping: its listeners are not open": not self._listening(),
             f"the writer of the queue has not answered for more than {LATE_SECONDS:g} s": self.writer_is_late(),
             "the queue cannot be written: see to the disk; the log says more": not self._writes,
             "an fsync in the spool failed, and none has succeeded since: see to the disk": self.disk.failed,

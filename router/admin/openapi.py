@@ -31,8 +31,8 @@ BARRED = {
 
 
 def openapi(routes: Iterable[BaseRoute]) -> dict[str, Any]:
-    """The document that describes ``routes``, as far as they are endpoints."""
-    endpoints = [route for route in routes if isinstance(route, Endpoint)]
+    """The document that describes ``routes``, as far as they are for programs."""
+    endpoints = [route for route in routes if isinstance(route, Endpoint) and route.described]
     models = dict.fromkeys(_models(endpoints))
     schemas, definitions = models_json_schema(list(models), ref_template=REFERENCE)
     paths: dict[str, dict[str, Any]] = {}

@@ -138,7 +138,10 @@ class QueueApi:
 
     async def list_deliveries(self, request: Request) -> Response:
         """``GET /api/queue``."""
-        asked = parameters(request, ListRequest)
+        return answer(await self.listing(parameters(request, ListRequest)))
+
+    async def listing(self, asked: ListRequest) -> Listing:
+        """The deliveries that are asked for."""
         # One more than is shown tells whether there are more.
         entries = await self.desk.entries(asked.query(asked.limit + 1, asked.state, asked.after), self.clock())
         standings = await self.desk.standings()
@@ -146,11 +149,15 @@ class QueueApi:
         shown = [
             Delivery.of(entry, waiting(entry, self.forwarders, standings, now)) for entry in entries[: asked.limit]
         ]
-        return answer(Listing(deliveries=shown, more=len(entries) > asked.limit))
+        return Listing(deliveries=shown, more=len(entries) > asked.limit)
 
     async def causes(self, _: Request) -> Response:
         """``GET /api/queue/causes``."""
-        return answer(Causes(causes=[CauseStatus.of(tally) for tally in await self.desk.causes()]))
+        return answer(await self.counted())
+
+    async def counted(self) -> Causes:
+        """What is dead or held by cause."""
+        return Causes(causes=[CauseStatus.of(tally) for tally in await self.desk.causes()])
 
     async def show_delivery(self, request: Request) -> Response:
         """``GET /api/queue/{delivery}``."""
@@ -176,11 +183,14 @@ class QueueApi:
 
     async def retry(self, request: Request) -> Response:
         """``POST /api/queue/retry``."""
-        asked = await read(request, RetryRequest)
+        return answer(await self.retry_all(await read(request, RetryRequest)))
+
+    async def retry_all(self, asked: RetryRequest) -> Changed:
+        """As ordered."""
         self._check_destination(asked.to)
         selection = await self._selected(asked)
         if asked.dry_run or not selection.deliveries:
-            return answer(selection.changed(0))
+            return selection.changed(0)
         changed = 0
         if asked.to is not None:
             changed = await self.queue.readdress(selection.deliveries, asked.to, self.clock())
@@ -189,43 +199,55 @@ class QueueApi:
             revived = await self.queue.revive(selection.deliveries, self.clock(), asked.strategy)
             await self._wake(revived)
             changed = sum(revived.values())
-        return answer(selection.changed(changed))
+        return selection.changed(changed)
 
     async def hold(self, request: Request) -> Response:
         """``POST /api/queue/hold``."""
-        asked = await read(request, HoldRequest)
+        return answer(await self.hold_all(await read(request, HoldRequest)))
+
+    async def hold_all(self, asked: HoldRequest) -> Changed:
+        """As ordered."""
         selection = await self._selected(asked)
         if asked.dry_run or not selection.deliveries:
-            return answer(selection.changed(0))
-        return answer(selection.changed(await self.queue.hold(selection.deliveries, self.clock())))
+            return selection.changed(0)
+        return selection.changed(await self.queue.hold(selection.deliveries, self.clock()))
 
     async def resume(self, request: Request) -> Response:
         """``POST /api/queue/resume``."""
-        asked = await read(request, ResumeRequest)
+        return answer(await self.resume_all(await read(request, ResumeRequest)))
+
+    async def resume_all(self, asked: ResumeRequest) -> Changed:
+        """As ordered."""
         selection = await self._selected(asked)
         if asked.dry_run or not selection.deliveries:
-            return answer(selection.changed(0))
+            return selection.changed(0)
         revived = await self.queue.revive(selection.deliveries, self.clock())
         await self._wake(revived)
-        return answer(selection.changed(sum(revived.values())))
+        return selection.changed(sum(revived.values()))
 
     async def drop(self, request: Request) -> Response:
         """``POST /api/queue/drop``."""
-        asked = await read(request, DropRequest)
+        return answer(await self.drop_all(await read(request, DropRequest)))
+
+    async def drop_all(self, asked: DropRequest) -> Changed:
+        """As ordered."""
         selection = await self._selected(asked)
         if asked.dry_run or not selection.deliveries:
-            return answer(selection.changed(0))
-        return answer(selection.changed(await self.queue.drop(selection.deliveries, self.clock())))
+            return selection.changed(0)
+        return selection.changed(await self.queue.drop(selection.deliveries, self.clock()))
 
     async def resend(self, request: Request) -> Response:
         """``POST /api/queue/resend``."""
-        asked = await read(request, ResendRequest)
+        return answer(await self.resend_all(await read(request, ResendRequest)))
+
+    async def resend_all(self, asked: ResendRequest) -> Changed:
+        """As ordered."""
         self._check_destination(asked.to)
         selection = await self._selected(asked)
         if asked.dry_run or not selection.deliveries:
-            return answer(selection.changed(0))
+            return selection.changed(0)
         resent = await self.queue.resend(selection.deliveries, asked.to, self.clock())
-        return answer(selection.changed(sum(resent.values())))
+        return selection.changed(sum(resent.values()))
 
     async def _wake(self, destinations: Mapping[str, int] | Sequence[str]) -> None:
         """Somebody believes that these work: those in trouble are tried at once."""

@@ -71,34 +71,53 @@ class StudyApi:
 
     async def list_studies(self, request: Request) -> Response:
         """``POST /api/studies``."""
-        asked = await read(request, StudiesRequest)
+        return answer(await self.studies(await read(request, StudiesRequest), patient=shows_patient(request)))
+
+    async def studies(self, asked: StudiesRequest, *, patient: bool) -> Studies:
+        """Those that are asked for."""
         found = await self.desk.studies(asked.query())
-        return answer(Studies(studies=[Study.of(each, patient=shows_patient(request)) for each in found]))
+        return Studies(studies=[Study.of(each, patient=patient) for each in found])
 
     async def show_study(self, request: Request) -> Response:
         """``GET /api/studies/{study}``."""
-        study, patient = request.path_params["study"], shows_patient(request)
+        return answer(await self.in_full(request.path_params["study"], patient=shows_patient(request)))
+
+    async def in_full(self, study: str, *, patient: bool) -> StudyInFull:
+        """Everything about one study.
+
+        Raises:
+            HTTPException: there is none.
+        """
         if not _is_uid(study):
             raise HTTPException(404, "that is no Study Instance UID")
         found = await self.desk.studies(StudyQuery(study=study, limit=1))
         happenings = await self.history.search(Search(study=study, limit=MOST))
         if not found and not happenings:
             raise HTTPException(404, f"there is no study {study}")
-        return answer(
-            StudyInFull(
-                summary=Study.of(found[0], patient=patient) if found else None,
-                happenings=[HappeningBody.of(each, patient=patient) for each in happenings],
-            )
+        return StudyInFull(
+            summary=Study.of(found[0], patient=patient) if found else None,
+            happenings=[HappeningBody.of(each, patient=patient) for each in happenings],
         )
 
     async def explain(self, request: Request) -> Response:
         """``GET /api/instances/{instance}``."""
-        entries, key = await self._instance(request.path_params["instance"])
+        return answer(await self.story(request.path_params["instance"], patient=shows_patient(request)))
+
+    async def story(self, instance: str, *, patient: bool) -> Explanation:
+        """What happened to an instance, and what will.
+
+        Args:
+            instance: its ULID, its SOP Instance UID, or the number of one of its deliveries.
+            patient: whether to tell what may be about a patient.
+
+        Raises:
+            HTTPException: there is none.
+        """
+        entries, key = await self._instance(instance)
         happenings = await self.history.story(key, MOST)
         if not entries and not happenings:
-            raise HTTPException(404, f"there is no instance {request.path_params['instance']}")
+            raise HTTPException(404, f"there is no instance {instance}")
         standings, now = await self.desk.standings(), self.clock()
-        patient = shows_patient(request)
         told = []
         for entry in entries:
             wait = waiting(entry, self.forwarders, standings, now)
@@ -106,7 +125,7 @@ class StudyApi:
             shown = shown if patient else shown.model_copy(update={"error_comment": ""})
             told.append(DeliveryExplained(delivery=shown, next=what_next(entry, wait)))
         happened = [HappeningBody.of(each, patient=patient) for each in happenings]
-        return answer(Explanation(deliveries=told, happenings=happened))
+        return Explanation(deliveries=told, happenings=happened)
 
     async def _instance(self, text: str) -> tuple[Sequence[Entry], str]:
         """The deliveries of an instance, and what the history knows it by."""

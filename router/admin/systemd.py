@@ -44,7 +44,7 @@ class Systemd:
         Args:
             environment: of this process.
             health: feels the pulse of the queue's writer.
-            forwarders: all of them.
+            forwarders: of all destinations.
             desk: knows what waits.
         """
         self._address = environment.get("NOTIFY_SOCKET", "")

@@ -52,6 +52,7 @@ app.add_typer(destination.app, name="destination")
 app.command()(explain.explain)
 app.add_typer(spool.app, name="spool")
 app.command()(daemon.status)
+app.command()(daemon.health)
 app.command()(daemon.reload)
 app.command()(configuration.log_id)
 

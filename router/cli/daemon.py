@@ -53,6 +53,16 @@ def reload(
         show("the new configuration is in force")
 
 
+def health(*, config: ConfigurationPath = DEFAULT_CONFIGURATION, socket: SocketPath = None) -> None:
+    """Ask the running daemon whether it can receive now; for health checks. Exit code 75: not now, 69: none runs."""
+    try:
+        Client(socket, config).get("/readyz")
+    except RefusedError as error:
+        say("\n".join(error.answer.get("reasons", [str(error)])))
+        raise typer.Exit(os.EX_TEMPFAIL) from error
+    show("ready")
+
+
 def status(
     *, config: ConfigurationPath = DEFAULT_CONFIGURATION, socket: SocketPath = None, json: AsJson = False
 ) -> None:
@@ -86,7 +96,9 @@ def _standing(destination: Mapping[str, Any]) -> tuple[object, ...]:
         volume(waiting["bytes"]),
         moment(waiting["oldest"]),
         *(counts.get(state, {"deliveries": 0})["deliveries"] for state in ("held", "dead")),
-        f"{destination['associations_open']} of {destination['associations_allowed']}",
+        f"{destination['associations_open']} of {allowed}"
+        if (allowed := destination["associations_allowed"])
+        else None,
         f"{destination['per_minute']:g}",
         moment(destination["last_success_at"]),
     )

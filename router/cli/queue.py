@@ -24,6 +24,11 @@ MANY = 1000
 """Deliveries that one order is for, unless it says otherwise."""
 
 
+def on_terminal() -> bool:
+    """Whether there is somebody to ask."""
+    return sys.stdin.isatty()
+
+
 @app.command("list")
 @chosen
 def list_deliveries(
@@ -131,7 +136,7 @@ def drop(
     """Give deliveries up for good: those named, or those that match; dead, held or waiting."""
     body = choice.body(deliveries, limit)
     if not yes:
-        if not sys.stdin.isatty():
+        if not on_terminal():
             raise CommandError("what is dropped is never sent: say --yes to drop it", os.EX_USAGE)
         matched = choice.client().post("/api/queue/drop", {**body, "dry_run": True})["matched"]
         typer.confirm(f"Give up {matched} deliveries for good?", abort=True, err=True)

@@ -121,8 +121,21 @@ def read_meta(path: Path) -> FileMeta:
         start = os.pread(descriptor, LARGEST_META, 0)
     finally:
         os.close(descriptor)
+    return meta_of(start, path.name)
+
+
+def meta_of(start: bytes, name: str) -> FileMeta:
+    """The same, of a file that begins so.
+
+    Args:
+        start: up to ``LARGEST_META`` bytes.
+        name: of the file, for sentences.
+
+    Raises:
+        Part10Error: as ``read_meta``.
+    """
     if start[128:132] != b"DICM":
-        raise Part10Error(f"{path.name} is not a DICOM Part 10 file: the prefix DICM is missing at byte 128")
+        raise Part10Error(f"{name} is not a DICOM Part 10 file: the prefix DICM is missing at byte 128")
     values: dict[int, bytes] = {}
     end = len(PREAMBLE)
     for element, value, after in _elements(start, end):
@@ -130,11 +143,11 @@ def read_meta(path: Path) -> FileMeta:
         end = after
     uids = {element: _uid(values.get(element, b"")) for element in _REQUIRED}
     if missing := [_REQUIRED[element] for element, uid in uids.items() if not uid]:
-        raise Part10Error(f"{path.name} lacks {' and '.join(missing)} in its file meta information")
+        raise Part10Error(f"{name} lacks {' and '.join(missing)} in its file meta information")
     if spoiled := [_REQUIRED[element] for element, uid in uids.items() if not _can_be_sent(uid)]:
-        raise Part10Error(f"{path.name} has no UID in {' and '.join(spoiled)}: it cannot be sent")
+        raise Part10Error(f"{name} has no UID in {' and '.join(spoiled)}: it cannot be sent")
     if start[end : end + 2] == b"\2\0":
-        raise Part10Error(f"{path.name} ends within its file meta information")
+        raise Part10Error(f"{name} ends within its file meta information")
     identity = Identity(uids[_SOP_CLASS], uids[_SOP_INSTANCE], uids[_TRANSFER_SYNTAX])
     envelope, digest = _private(values.get(_PRIVATE, b""), values)
     return FileMeta(identity, end, envelope, digest)

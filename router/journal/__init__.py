@@ -1,6 +1,7 @@
 """What happened: events as plain values, published once; the JSON line and the demo's table subscribe."""
 
 from router.journal.events import (
+    AlertFailed,
     AssociationAccepted,
     AssociationLost,
     AssociationRefused,
@@ -42,6 +43,7 @@ from router.journal.record import FIELDS, Uids, log_id, record
 
 __all__ = [
     "FIELDS",
+    "AlertFailed",
     "AssociationAccepted",
     "AssociationLost",
     "AssociationRefused",

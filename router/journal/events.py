@@ -348,6 +348,15 @@ class SpoolTrouble(Event):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class AlertFailed(Event):
+    """An alert was not taken by those who should be told; it is tried again, and told here once."""
+
+    event = "alert not taken"
+    level = "warning"
+    error: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Unexpected(Event):
     """A warning of a library: category and place, never its text, which may quote a data set."""
 

@@ -139,7 +139,11 @@ def _fitting(suitable: Strategy, accepted: set[str], appetite: Appetite) -> Reco
     """The richest strategy that reaches something with as many contexts as the peer takes; if none does, the least."""
     told = f"the peer took {appetite.took} at once and refused {appetite.refused} presentation contexts"
     lesser = FALLBACK_CHAIN[FALLBACK_CHAIN.index(suitable) :]
-    reaching = [strategy for strategy in lesser if accepted & set(STRATEGIES[strategy])]
+    # Who takes Little Endian gains nothing by Big Endian, which PS3.5 has retired.
+    useful = accepted - {EXPLICIT_VR_BIG_ENDIAN}
+    dispensable = Strategy.STANDARD if useful else None
+    useful = useful or accepted
+    reaching = [each for each in lesser if useful & set(STRATEGIES[each]) and each is not dispensable]
     fitting = [strategy for strategy in reaching if _contexts(strategy) <= appetite.took]
     if not fitting:
         return Recommendation(reaching[-1], f"{told}; of what it accepts '{reaching[-1]}' proposes the fewest")

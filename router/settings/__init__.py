@@ -23,6 +23,7 @@ from router.settings.configuration import (
 from router.settings.loading import destination, load, schema
 from router.settings.problems import ConfigurationError, Problem
 from router.settings.reference import reference
+from router.settings.routing_tests import subject_of
 
 __all__ = [
     "Configuration",
@@ -43,4 +44,5 @@ __all__ = [
     "load",
     "reference",
     "schema",
+    "subject_of",
 ]

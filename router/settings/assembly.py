@@ -8,7 +8,7 @@ from router.model.destination import BackOff, Destination, Retry, SendDeadlines,
 from router.rules.acceptance import Allowed, Listener, ReceiveDeadlines
 from router.rules.routing import Route, Routes, Target, everything_to
 from router.rules.user_identity import Users
-from router.settings import tls, users
+from router.settings import alerts, tls, users
 from router.settings.conditions import Reader
 from router.settings.configuration import (
     Configuration,
@@ -63,6 +63,8 @@ def configuration(
         http=_http(document.http, tokens),
         socket=folder / document.socket if document.socket is not None else _runtime(environment, spool) / SOCKET,
         drain=document.drain,
+        alerts=tuple(map(alerts.rule, document.alerts)),
+        silences=tuple(map(alerts.silence, document.silence)),
         warnings=tuple(oddities(listeners, routes, destinations)),
     )
 

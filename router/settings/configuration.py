@@ -5,6 +5,7 @@ from datetime import timedelta
 from enum import StrEnum
 from pathlib import Path
 
+from router.model.alert import AlertRule, Silence
 from router.model.destination import Destination
 from router.model.tls import Certificate
 from router.rules.acceptance import Listener
@@ -138,6 +139,10 @@ class Configuration:
     """Legal, but hardly meant; one sentence each."""
     certificates: tuple[Certificate, ...] = ()
     """That are shown or trusted, and when they end."""
+    alerts: tuple[AlertRule, ...] = ()
+    """Who is told when something is wrong."""
+    silences: tuple[Silence, ...] = ()
+    """Modalities that send regularly."""
     tests: int = 0
     """How many of its own it brought along, and passed."""
     values: tuple[Effective, ...] = field(default=(), compare=False, repr=False)

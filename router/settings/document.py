@@ -12,6 +12,7 @@ from router.model.destination import AssociationPer, Duplicates, ProposeStored, 
 from router.model.destination import Prefer as SendPrefer
 from router.rules.acceptance import Prefer, Truncated, UnknownSOPClasses
 from router.rules.routing import Unrouted
+from router.settings.alerts import AlertSection, SilenceSection
 from router.settings.configuration import Level, LogFormat, LogUIDs
 from router.settings.routes import RouteSection, TestSection
 from router.settings.scalars import (
@@ -324,6 +325,10 @@ class Document(BaseSettings):
     """Status page, API, metrics and health, over TCP. Left out: only over the Unix socket."""
     socket: str | None = None
     """Unix socket for commands, at most 107 bytes; otherwise in `$RUNTIME_DIRECTORY`, or in the spool."""
+    alerts: list[AlertSection] = Field(default_factory=list)
+    """Who is told when something is wrong, without a monitoring system: by HTTP, by mail, or by a command."""
+    silence: list[SilenceSection] = Field(default_factory=list)
+    """Modalities that send regularly: when one does not, that is worth an alert."""
     drain: Duration = "60s"
     """How long a stopping daemon goes on with what is under way."""
 

@@ -76,7 +76,7 @@ def _expected(places: Places, keys: Keys, name: str, which: int) -> Keys:
 def failures(tests: Sequence[TestSection], configuration: Configuration, places: Places) -> Iterator[Problem]:
     """The tests that fail, each with what was given, expected and found, and with the routes that had a part in it."""
     for position, test in enumerate(tests):
-        decision = route(_subject(test.given, configuration), configuration.routes)
+        decision = route(subject_of(test.given, configuration), configuration.routes)
         matched = [finding.route for finding in decision.findings if finding.matched]
         if _holds(test.expect, decision, matched):
             continue
@@ -87,7 +87,9 @@ def failures(tests: Sequence[TestSection], configuration: Configuration, places:
         yield places.problem((TESTS, position, "expect"), sentence, "; ".join((f"given {given}", *reasons)))
 
 
-def _subject(given: Mapping[str, Sequence[str]], configuration: Configuration) -> Subject:
+def subject_of(given: Mapping[str, Sequence[str]], configuration: Configuration) -> Subject:
+    """An instance with these values, for routes to be asked about: of keywords, AE titles and the peer."""
+
     def one(name: str, otherwise: str = "") -> str:
         return next(iter(given.get(name, ())), otherwise)
 

@@ -9,15 +9,40 @@ from typing import Any
 import anyio
 from anyio import to_thread
 
-from router.admin import Activity, Health, Metrics, WatchedDisk, application, serve
+from router.admin import Activity, Health, Metrics, Sessions, WatchedDisk, application, serve
 from router.cli.client import UnixConnection
+from router.dicom.survey import known_keywords
 from router.durable.sqlite import in_thread
 from router.model.delivery import Order, Settlement, State, Wanted
 from router.model.destination import Destination
 from router.model.outcome import Cause
 from router.rules.negotiation import Pair
 from router.rules.pacing import Go, Pace, Reason, Wait
+from router.settings import Configuration, load
 from tests.durable.world import World
+
+CONFIGURATION = """
+listen: {port: 11112, allow_any: true}
+spool: {directory: spool}
+http: {port: 8080, tokens_file: tokens}
+destinations:
+  - {name: PACS, remote_ae_title: PACS_SCP, remote_host: pacs.invalid, remote_port: 104}
+  - {name: RESEARCH, remote_ae_title: RESEARCH_SCP, remote_host: research.invalid, remote_port: 104}
+routes:
+  - {name: urgent CT, when: {Modality: CT, PatientID: "1*"}, to: [PACS], stop: true}
+  - {name: everything of MR, when: {calling_ae_title: "MR*"}, to: [PACS, RESEARCH]}
+"""
+READER, OPERATOR = "reader-0123456789", "operator-0123456789"
+
+
+def configuration(folder: Path) -> Configuration:
+    """What is in force, from a file."""
+    path = folder / "router.yaml"
+    path.write_text(CONFIGURATION)
+    tokens = folder / "tokens"
+    tokens.touch(0o600)
+    tokens.write_text(f"reader read {READER}\noperator operate {OPERATOR}\n")
+    return load(path, environment={}, known_keywords=known_keywords())
 
 
 class Scripted:
@@ -72,6 +97,8 @@ class Served:
         self.metrics = Metrics(
             desk=world.desk, health=self.health, clock=world.clock, lines_lost=lambda: self.lines_lost
         )
+        self.configuration = configuration(socket.parent)
+        self.sessions = Sessions(lambda: self.configuration.http.tokens, world.clock)
         self.app = application(
             desk=world.desk,
             queue=world.queue,
@@ -82,6 +109,8 @@ class Served:
             reload=self.reload,
             health=self.health,
             metrics=self.metrics,
+            sessions=self.sessions,
+            configuration=lambda: self.configuration,
             clock=world.clock,
         )
         self.problems: Sequence[str] = ()

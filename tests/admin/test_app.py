@@ -192,7 +192,7 @@ async def test_reload_tells_what_is_wrong_with_a_bad_configuration(api: Served) 
 @pytest.mark.parametrize(
     ("method", "path", "status", "sentence"),
     [
-        ("GET", "/", 404, "there is nothing at /"),
+        ("GET", "/api", 404, "there is nothing at /api"),
         ("GET", "/api/queu", 404, "there is nothing at /api/queu"),
         ("POST", "/api/queue", 405, "POST is not possible for /api/queue, only GET, HEAD"),
         ("GET", "/api/reload", 405, "GET is not possible for /api/reload, only POST"),

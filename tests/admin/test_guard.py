@@ -14,9 +14,11 @@ from starlette.routing import Route
 from starlette.types import Message
 
 from router.admin.endpoint import Endpoint
-from router.admin.guard import SHOW_PATIENT, Guard, Objection, trusted
+from router.admin.guard import ROLE, SHOW_PATIENT, Guard, Objection, trusted
+from router.admin.sessions import COOKIE, LASTS, MOST, Sessions
 from router.settings import HttpSettings, Role, Token
 from tests.admin.served import Served
+from tests.durable.world import Clock
 
 pytestmark = pytest.mark.unit
 
@@ -30,7 +32,7 @@ GUARDED = replace(LOOPBACK, host="0.0.0.0", tokens=TOKENS, allowed_hosts=("route
 
 
 async def _told(request: Request) -> Response:
-    return JSONResponse({"patient": request.scope.get(SHOW_PATIENT)})
+    return JSONResponse({"patient": request.scope.get(SHOW_PATIENT), "role": request.scope.get(ROLE)})
 
 
 async def _kept(_: Request) -> Response:
@@ -56,7 +58,9 @@ class Asker:
 
     def __init__(self, settings: HttpSettings, app: Starlette | None = None) -> None:
         self.objections: list[Objection] = []
-        self.guard = Guard(app or table(), settings, objected=self.objections.append)
+        self.clock = Clock()
+        self.sessions = Sessions(lambda: self.guard.settings.tokens, self.clock)
+        self.guard = Guard(app or table(), settings, sessions=self.sessions, objected=self.objections.append)
 
     async def ask(
         self, method: str = "GET", path: str = "/read", *, token: str = "", **headers: str
@@ -250,7 +254,7 @@ async def test_new_settings_hold_from_the_next_request_on() -> None:
 async def test_what_is_about_patients_is_told_if_the_configuration_says_so(show: bool) -> None:  # noqa: FBT001
     """Routes read it from the scope."""
     _, _, answer = await Asker(replace(LOOPBACK, show_patient=show)).ask()
-    assert answer == {"patient": show}
+    assert answer == {"patient": show, "role": None}
 
 
 @pytest.mark.parametrize(("show", "comment"), [(False, ""), (True, "as the peer says")])
@@ -270,13 +274,13 @@ async def test_over_the_unix_socket_everything_is_told() -> None:
     seen: list[object] = []
 
     async def app(scope: Any, *_: object) -> None:
-        seen.append(scope[SHOW_PATIENT])
+        seen.append((scope[SHOW_PATIENT], scope[ROLE]))
 
     async def nothing(*_: object) -> Any:
         raise AssertionError
 
     await trusted(app)({"type": "http"}, nothing, nothing)
-    assert seen == [True]
+    assert seen == [(True, Role.OPERATE)]
 
 
 @pytest.mark.parametrize(("path", "host"), [("/read", "localhost"), ("/nothing", "localhost"), ("/read", "evil")])
@@ -285,7 +289,7 @@ async def test_every_answer_has_the_strict_headers(path: str, host: str) -> None
     _, headers, _ = await Asker(LOOPBACK).ask(path=path, host=host)
     assert headers["content-security-policy"].startswith("default-src 'self'; ")
     assert headers["x-content-type-options"] == "nosniff"
-    assert headers["referrer-policy"] == "no-referrer"
+    assert headers["referrer-policy"] == "same-origin"
     assert headers["cache-control"] == "no-store"
 
 

@@ -13,8 +13,6 @@ from tests.admin.test_guard import LOOPBACK, Asker
 
 pytestmark = pytest.mark.unit
 
-SECRETS = {"accession_number": "ACC-77", "patient_id": "PID-77"}
-
 
 FOUND: list[tuple[dict[str, object], list[str]]] = [
     ({}, ["2.25.77", "2.25.9"]),
@@ -29,7 +27,7 @@ FOUND: list[tuple[dict[str, object], list[str]]] = [
 
 async def test_studies_are_found_by_uid_accession_number_or_patient_id(api: Served) -> None:
     """The latest first; all that is asked must match, and whole."""
-    await api.world.accepted("PACS", study="2.25.77", **SECRETS)
+    await api.world.accepted("PACS", study="2.25.77", accession_number="ACC-77", patient_id="PID-77")
     for asked, found in FOUND:
         _, answer = await api.ask("POST", "/api/studies", asked)
         assert (asked, [each["study"] for each in answer["studies"]]) == (asked, found)

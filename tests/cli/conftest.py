@@ -47,26 +47,31 @@ def router() -> Run:
     return run
 
 
-class Here:
-    """Runs commands in this process, and asks the daemon behind ``socket``."""
+async def invoked(line: str, *, typed: str = "") -> Ended:
+    """What a command line left that was run in this process; ``typed`` is standard input."""
+    words = shlex.split(line)
+    result = await to_thread.run_sync(lambda: CliRunner().invoke(app, words, input=typed, env={"COLUMNS": "200"}))
+    if isinstance(result.exception, CommandError):
+        return Ended(result.exception.code, result.stdout, f"{result.exception}\n")
+    assert result.exception is None or isinstance(result.exception, SystemExit), result.exception
+    return Ended(result.exit_code, result.stdout, result.stderr)
 
-    def __init__(self, api: Served) -> None:
-        self.api = api
+
+class Here:
+    """Runs commands in this process, and has them ask the daemon behind a socket."""
+
+    def __init__(self, socket: Path) -> None:
+        self._socket = socket
 
     async def __call__(self, line: str, *, typed: str = "") -> Ended:
-        """Run one command line; ``typed`` is standard input."""
-        words = [*shlex.split(line), "--socket", str(self.api.socket)]
-        result = await to_thread.run_sync(lambda: CliRunner().invoke(app, words, input=typed, env={"COLUMNS": "200"}))
-        if isinstance(result.exception, CommandError):
-            return Ended(result.exception.code, result.stdout, f"{result.exception}\n")
-        assert result.exception is None or isinstance(result.exception, SystemExit), result.exception
-        return Ended(result.exit_code, result.stdout, result.stderr)
+        """What a command line left."""
+        return await invoked(f"{line} --socket {self._socket}", typed=typed)
 
 
 @pytest.fixture
 def here(api: Served) -> Here:
     """Runs commands in this process."""
-    return Here(api)
+    return Here(api.socket)
 
 
 @pytest.fixture

@@ -185,7 +185,7 @@ async def test_explain_tells_the_story_of_one_instance(here: Here, tmp_path: Pat
     assert re.search(r"^next +Nothing by itself. The PACS refuses", ended.out, re.MULTILINE)
     assert re.search(r"^2031-05-07 12:00:00Z +dead +PACS +2.25.12", ended.out, re.MULTILINE)
     assert ended.talk.startswith("which routes match is not told: ")
-    assert "Nothing has happened to it yet." in (await here(f"explain 1 --config {tmp_path / 'none.yaml'}")).out
+    assert "Nothing has happened to it yet." in (await here(f"explain 3 --config {tmp_path / 'none.yaml'}")).out
     assert (await here("explain 99")).code == 65
 
 

@@ -130,6 +130,17 @@ async def test_of_several_destinations_the_one_that_was_chosen_stays(folder: Pat
         }
 
 
+async def test_what_no_route_took_then_is_held_though_one_takes_it_now(folder: Path) -> None:
+    """As it would be had the queue not been lost: an operator decides."""
+    house = House(folder)
+    async with house.world.running("PACS"):
+        await house.accepted("2.25.1", Order("", State.HELD, Cause.NO_ROUTE, "no route"))
+    house = lose(house, folder)
+    async with house.world.running("PACS"):
+        await house.recover()
+        assert await standing(house) == {("2.25.1", "", State.HELD, Cause.NO_ROUTE)}
+
+
 async def test_a_history_with_holes_loses_nothing(folder: Path) -> None:
     """It knows that a delivery was moved, and not where to: then the routes decide."""
     house = House(folder)

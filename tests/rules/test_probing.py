@@ -96,7 +96,8 @@ def test_the_least_strategy_that_proposes_all_that_is_accepted(
     [
         (100, COMMON_TRANSFER_SYNTAXES, Strategy.EXTENDED),
         (33, COMMON_TRANSFER_SYNTAXES, Strategy.COMPRESSION),
-        (32, COMMON_TRANSFER_SYNTAXES, Strategy.STANDARD),
+        (32, COMMON_TRANSFER_SYNTAXES, Strategy.CONSERVATIVE),
+        (12, [EXPLICIT_VR_BIG_ENDIAN], Strategy.STANDARD),
         (9, [IMPLICIT_VR_LITTLE_ENDIAN, EXPLICIT_VR_LITTLE_ENDIAN], Strategy.CONSERVATIVE),
         (8, [IMPLICIT_VR_LITTLE_ENDIAN, RLE_LOSSLESS], Strategy.UNIVERSAL),
         (2, [IMPLICIT_VR_LITTLE_ENDIAN, RLE_LOSSLESS], Strategy.UNIVERSAL),
