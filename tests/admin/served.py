@@ -98,6 +98,7 @@ class Served:
             desk=world.desk, health=self.health, clock=world.clock, lines_lost=lambda: self.lines_lost
         )
         self.configuration = configuration(socket.parent)
+        self.tokens = self.configuration.http.tokens
         self.sessions = Sessions(lambda: self.configuration.http.tokens, world.clock)
         self.app = application(
             desk=world.desk,

@@ -15,7 +15,7 @@ from starlette.types import Message
 
 from router.admin.endpoint import Endpoint
 from router.admin.guard import ROLE, SHOW_PATIENT, Guard, Objection, trusted
-from router.admin.sessions import COOKIE, LASTS, MOST, Sessions
+from router.admin.sessions import Sessions
 from router.settings import HttpSettings, Role, Token
 from tests.admin.served import Served
 from tests.durable.world import Clock

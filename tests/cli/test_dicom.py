@@ -18,7 +18,7 @@ from router.model.presentation_context import VERIFICATION
 from tests.cli.conftest import Run
 from tests.samples import Sample, samples
 
-pytestmark = pytest.mark.operate
+pytestmark = pytest.mark.negotiation
 
 Natives = Callable[[int], Sequence[Sample]]
 

@@ -201,3 +201,13 @@ async def test_a_study_that_has_left_the_spool_is_known_to_the_history(here: Her
     assert ended.code == 0
     assert "is not in the spool any more" in ended.talk
     assert "delivered" in ended.out
+
+
+async def test_health_is_an_exit_code(here: Here, api: Served) -> None:
+    """For health checks of containers: 0, or 75 and why."""
+    ended = await here("health")
+    assert (ended.code, ended.out, ended.talk) == (0, "ready\n", "")
+    api.listening = False
+    ended = await here("health")
+    assert (ended.code, ended.out) == (75, "")
+    assert ended.talk == "the daemon is starting or stopping: its listeners are not open\n"

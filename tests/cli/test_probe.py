@@ -9,7 +9,7 @@ from router.model.transfer_syntax import EXPLICIT_VR_LITTLE_ENDIAN, IMPLICIT_VR_
 from tests.cli.conftest import Run
 from tests.peers import AE_TITLE, accepting
 
-pytestmark = pytest.mark.operate
+pytestmark = pytest.mark.negotiation
 
 CT, MR = "1.2.840.10008.5.1.4.1.1.2", "1.2.840.10008.5.1.4.1.1.4"
 

@@ -14,7 +14,7 @@ from router.model.transfer_syntax import (
 from tests.cli.conftest import Run
 from tests.samples import samples
 
-pytestmark = pytest.mark.operate
+pytestmark = pytest.mark.negotiation
 
 CONFIGURATION = """
 listen: {ae_title: ROUTER, port: 11112, allow_any: true}

@@ -10,7 +10,7 @@ from tests.daemon.modality import send
 from tests.daemon.objects import made
 from tests.daemon.program import Program
 
-pytestmark = pytest.mark.operate
+pytestmark = pytest.mark.trust
 
 DESTINATION = {"name": "PACS", "remote_ae_title": "PACS", "remote_host": "127.0.0.1", "remote_port": 9}
 

@@ -14,7 +14,7 @@ from tests.daemon.objects import made
 from tests.daemon.program import Program
 from tests.daemon.waiting import until
 
-pytestmark = pytest.mark.operate
+pytestmark = pytest.mark.delivery
 
 CANARY: dict[str, Any] = {"PatientID": "Zzyzx-1", "AccessionNumber": "Zzyzx-2"}
 OBJECTS = [made(number, **CANARY) for number in range(1, 4)]

@@ -16,7 +16,7 @@ from tests.durable.test_history import DELIVERED
 from tests.flow.house import House
 from tests.flow.objects import CT_TO_PACS, PACS, routing
 
-pytestmark = pytest.mark.unit
+pytestmark = pytest.mark.delivery
 
 NAMES = ("PACS", "OTHER", "THIRD")
 OTHER = replace(PACS, name="OTHER", remote_host="other.invalid")

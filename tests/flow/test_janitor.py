@@ -16,7 +16,7 @@ from router.rules.routing import Unrouted
 from tests.flow.house import KEPT, House
 from tests.flow.objects import routing
 
-pytestmark = pytest.mark.unit
+pytestmark = pytest.mark.delivery
 
 
 @pytest.fixture

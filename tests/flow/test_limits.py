@@ -23,7 +23,7 @@ from router.rules.routing import Route, Routes, Target
 from tests.flow.pacs import Pacs, Response, connection_refused
 from tests.flow.world import HOUR, MINUTE, PACS, SECOND, Flow
 
-pytestmark = pytest.mark.unit
+pytestmark = pytest.mark.delivery
 
 LOCAL_LIMIT = AssociationFailedError(Failed(Cause.LOCAL_LIMIT, "The peer takes no more associations"), (2, 3, 2))
 
