@@ -38,10 +38,10 @@ from router.dicom.inherited import Inherited
 from router.dicom.scp import Scp
 from router.dicom.survey import known_keywords, tags
 from router.dicom.transcode.pool import Transcoder
-from router.durable.database import DamagedError
 from router.durable.queue import QueueError
 from router.durable.spool import Spool, SpoolLocked
 from router.durable.sqlite import SqliteDesk, SqliteQueue
+from router.durable.sqlite_file import DamagedError
 from router.durable.sqlite_history import SqliteHistory
 from router.flow.choices import Choices
 from router.flow.failover import Failover

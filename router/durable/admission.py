@@ -12,8 +12,8 @@ from datetime import datetime
 from itertools import chain
 from typing import assert_never
 
-from router.durable.database import NOT_YET, duration_or_none, json_list, micros, statements
 from router.durable.queue import OverQuotaError, QueueError
+from router.durable.values import NOT_YET, duration_or_none, json_list, micros, statements
 from router.model.delivery import SETTLED, Accepted, GivenUp, Order, State
 from router.model.instance import Arrival
 from router.model.outcome import Cause

@@ -4,8 +4,9 @@ import sqlite3
 from collections.abc import Mapping
 from datetime import datetime
 
-from router.durable.database import Database, instant, micros, statements
+from router.durable.database import Database
 from router.durable.queue import Capability, Seen
+from router.durable.values import instant, micros, statements
 
 _SQL = statements("queue.sql")
 

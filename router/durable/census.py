@@ -5,9 +5,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from router.durable.database import inline, statements
 from router.durable.queue import QueueError
 from router.durable.reading import Reading
+from router.durable.runner import inline
+from router.durable.values import statements
 
 _SQL = statements("census.sql")
 

@@ -1,4 +1,4 @@
--- What the queue knows of payloads; `database.statements` reads them by name.
+-- What the queue knows of payloads; `values.statements` reads them by name.
 
 -- :sound
 PRAGMA quick_check(1)

@@ -1,78 +1,28 @@
-"""One SQLite file: how it is opened, and how many operations become one commit.
+"""The writer of one SQLite file: how many operations become one commit.
 
 Group commit without a timer: whatever was submitted while the last batch ran is the next batch. Settings: WAL with one
 writer; ``synchronous`` is FULL for batches that promise something and NORMAL for others (a later FULL commit makes
 those durable too, as it flushes the same log); checkpoints are our own, after the waiters were answered.
 """
 
-import json
 import sqlite3
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
-from importlib import resources
+from datetime import datetime
 from pathlib import Path, PurePath
 from typing import Protocol, TypeVar
 
-from anyio import TASK_STATUS_IGNORED, CancelScope, CapacityLimiter, Event, to_thread
+from anyio import TASK_STATUS_IGNORED, CancelScope, Event
 from anyio.abc import TaskStatus
 
 from router.durable.queue import QueueError
+from router.durable.runner import Runner
+from router.durable.sqlite_file import QUEUE, DamagedError, Kind, is_damage, opened, set_aside
 
 T = TypeVar("T")
 
-Value = str | int | None
-"""What a statement is given."""
-
-APPLICATION = 0x44434D52
-"""The queue's ``application_id`` for SQLite: «DCMR»."""
-MIGRATIONS = ("schema.sql",)
-"""The N-th script leads from version N to N + 1."""
-_PRAGMAS = (
-    "journal_mode=WAL",
-    "wal_autocheckpoint=0",
-    "journal_size_limit=67108864",  # the log is cut to this when it starts again
-    "mmap_size=0",  # a truncated file would kill the program
-    "foreign_keys=ON",
-    "synchronous=FULL",
-)
 CHECKPOINT_AFTER = 1000
 """Changed rows after which the log is copied into the database file."""
-
-_DAMAGE = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
-"""Primary result codes that speak of the file, not of the disk or of a statement."""
-_COMPANIONS = ("", "-wal", "-shm")
-
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_MICROSECOND = timedelta(microseconds=1)
-
-
-class DamagedError(QueueError):
-    """The file is no database any more: set it aside and begin a new one."""
-
-
-@dataclass(frozen=True, slots=True)
-class Kind:
-    """What a file is for."""
-
-    name: str
-    """In sentences."""
-    application: int
-    """SQLite's ``application_id``."""
-    migrations: tuple[str, ...]
-    """The N-th script leads from version N to N + 1."""
-    checked: bool
-    """Whether every page is looked at when it is opened: about two seconds for a GB."""
-    remedy: str
-    """What to do when it cannot be opened."""
-    settings: tuple[str, ...] = ()
-    """Further pragmas, for a new file."""
-
-
-QUEUE = Kind(
-    "queue", APPLICATION, MIGRATIONS, checked=True, remedy="the payloads in the spool are adopted into a new one"
-)
 
 
 class Witness(Protocol):
@@ -83,64 +33,6 @@ class Witness(Protocol):
 
     def committed(self) -> None:
         """It is committed; called in the event loop, before the next batch."""
-
-
-class Runner(Protocol):
-    """Where blocking work runs; both runners run the same SQL."""
-
-    async def __call__(self, work: Callable[[], T], /) -> T:
-        """The result of ``work``."""
-        ...
-
-
-async def in_thread(work: Callable[[], T], /) -> T:
-    """In a worker thread, outside the number of threads that others share. The callers take turns by themselves."""
-    return await to_thread.run_sync(work, limiter=CapacityLimiter(1))
-
-
-async def inline(work: Callable[[], T], /) -> T:
-    """Here and now: for simulations on a mock clock, which does not wait for threads."""
-    return work()
-
-
-def micros(instant: datetime) -> int:
-    """Microseconds since 1970 in UTC."""
-    return (instant - _EPOCH) // _MICROSECOND
-
-
-def micros_or_none(instant: datetime | None) -> int | None:
-    """``micros``, or None for None."""
-    return None if instant is None else micros(instant)
-
-
-NOT_YET = micros(datetime.max.replace(tzinfo=UTC))
-"""When a delivery is due whose study still has to become quiet: the table ``quiet`` says until when it waits."""
-
-
-def duration_or_none(duration: timedelta | None) -> int | None:
-    """Microseconds, or None for None."""
-    return None if duration is None else duration // _MICROSECOND
-
-
-def json_list(names: Sequence[str]) -> str:
-    """The names as SQLite's JSON functions read them."""
-    return json.dumps(list(names))
-
-
-def instant(value: int) -> datetime:
-    """The inverse of ``micros``."""
-    return _EPOCH + value * _MICROSECOND
-
-
-def instant_or_none(value: int | None) -> datetime | None:
-    """The inverse of ``micros_or_none``."""
-    return None if value is None else instant(value)
-
-
-def statements(name: str) -> Mapping[str, str]:
-    """The statements of an SQL file beside this module, by the names that ``-- :name`` lines give them."""
-    blocks = (block.partition("\n") for block in _script(name).split("\n-- :")[1:])
-    return {title.strip(): sql.strip() for title, _, sql in blocks}
 
 
 Prepare = Callable[[Iterable[PurePath]], Mapping[PurePath, OSError]]
@@ -192,39 +84,14 @@ class Database:
             DamagedError: the file is no database, or one of its pages is damaged.
             QueueError: it is not ours, from a newer version, or the disk fails.
         """
-        name = self._kind.name
-        try:
-            connection = sqlite3.connect(self._path, timeout=5, isolation_level=None, check_same_thread=False)
-            connection.row_factory = sqlite3.Row
-            try:
-                self._check(connection)
-                for pragma in (*self._kind.settings, *_PRAGMAS):
-                    connection.execute(f"PRAGMA {pragma}").fetchall()
-                self._migrate(connection)
-                first(connection)
-            except BaseException:
-                connection.close()
-                raise
-        except sqlite3.Error as error:
-            if is_damage(error):
-                raise DamagedError(f"the {name} {self._path} is damaged: {error}") from error
-            raise QueueError(
-                f"the {name} {self._path} cannot be opened: {error}. If the disk is sound, move the file aside: "
-                f"{self._kind.remedy}"
-            ) from error
-        self._connection = connection
+        self._connection, self.created = opened(self._path, self._kind, first)
         self._full = None
         self.damage = ""
         self._ended = False
 
     def set_aside(self, now: datetime) -> Path:
         """Give a damaged file another name, for whoever wants to look at it. Returns that name."""
-        aside = self._path.with_name(f"{self._path.name}.damaged-{now.astimezone(UTC):%Y%m%dT%H%M%SZ}")
-        # The database first: a log without its database is removed by SQLite, the reverse would be an older state.
-        for companion in _COMPANIONS:
-            with suppress(FileNotFoundError):
-                self._path.with_name(self._path.name + companion).replace(f"{aside}{companion}")
-        return aside
+        return set_aside(self._path, now)
 
     def close(self, last: Callable[[sqlite3.Connection], object]) -> None:
         """Execute the last statements, copy the log into the database file and close; ``run`` must have ended.
@@ -448,42 +315,3 @@ class Database:
         sentence = f"the {self._kind.name} could not commit: {why}. Nothing was promised; see to the disk"
         for operation in batch:
             operation.error = QueueError(sentence)
-
-    def _check(self, connection: sqlite3.Connection) -> None:
-        kind = self._kind
-        application = _pragma(connection, "application_id")
-        version = _pragma(connection, "user_version")
-        tables = connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()[0]
-        if application != kind.application and (application or version or tables):
-            raise QueueError(f"{self._path} is not a {kind.name} of dicom-router: name another spool directory")
-        if version > len(kind.migrations):
-            raise QueueError(
-                f"the {kind.name} {self._path} was written by a newer dicom-router (schema {version}, this one knows "
-                f"{len(kind.migrations)}): install that version or a later one"
-            )
-        self.created = not version
-        if kind.checked and (found := connection.execute("PRAGMA quick_check(1)").fetchone()[0]) != "ok":
-            raise DamagedError(f"the {kind.name} {self._path} is damaged: {found}")
-
-    def _migrate(self, connection: sqlite3.Connection) -> None:
-        kind = self._kind
-        for version in range(_pragma(connection, "user_version"), len(kind.migrations)):
-            connection.executescript(
-                f"BEGIN IMMEDIATE;\n{_script(kind.migrations[version])}\n"
-                f"PRAGMA application_id = {kind.application};\nPRAGMA user_version = {version + 1};\nCOMMIT;"
-            )
-
-
-def is_damage(error: Exception) -> bool:
-    """Whether an error of SQLite says that the file is no database, or not any more."""
-    return getattr(error, "sqlite_errorcode", 0) & 0xFF in _DAMAGE
-
-
-def _pragma(connection: sqlite3.Connection, name: str) -> int:
-    value = connection.execute(f"PRAGMA {name}").fetchone()[0]
-    assert isinstance(value, int)
-    return value
-
-
-def _script(name: str) -> str:
-    return resources.files("router.durable").joinpath(name).read_text("utf-8")

@@ -8,19 +8,10 @@ from datetime import datetime
 from pathlib import Path
 
 from router.durable.capabilities import capability
-from router.durable.database import (
-    NOT_YET,
-    Runner,
-    Value,
-    in_thread,
-    instant,
-    instant_or_none,
-    json_list,
-    micros,
-    statements,
-)
 from router.durable.queue import Capability, CauseTally, Entry, Query, StudyQuery, StudySummary, Tally
 from router.durable.reading import Reading
+from router.durable.runner import Runner, in_thread
+from router.durable.values import NOT_YET, Value, instant, instant_or_none, json_list, micros, statements
 from router.model.delivery import KEPT, OPEN, Priority, Standing, State
 from router.model.instance import Envelope, Identity
 from router.model.outcome import Cause

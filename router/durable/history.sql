@@ -1,4 +1,4 @@
--- The history's statements; `database.statements` reads them by name. One search for each index, as a condition that may
+-- The history's statements; `values.statements` reads them by name. One search for each index, as a condition that may
 -- be absent cannot use one; the other conditions sort out what is left.
 
 -- :note

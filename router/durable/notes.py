@@ -9,8 +9,8 @@ import sqlite3
 from collections.abc import Callable
 from datetime import datetime
 
-from router.durable.database import statements
 from router.durable.history import Happened, Happening, History
+from router.durable.values import statements
 from router.model.outcome import Cause
 
 _SQL = statements("notes.sql")

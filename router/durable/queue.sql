@@ -1,4 +1,4 @@
--- The queue's statements; `database.statements` reads them by name. A partial index is used only where the state is
+-- The queue's statements; `values.statements` reads them by name. A partial index is used only where the state is
 -- written out, so it is. The planner knows nothing of the sizes: CROSS JOIN keeps the order in which tables are looked
 -- up, and `+state` keeps it from an index that has more than the join.
 -- A destination's working clock at :now is `worked + coalesce(max(0, :now - working_since), 0)`.

@@ -6,8 +6,9 @@ from pathlib import Path
 
 from anyio import Lock
 
-from router.durable.database import Runner, Value
 from router.durable.queue import QueueError
+from router.durable.runner import Runner
+from router.durable.values import Value
 
 
 class Reading:

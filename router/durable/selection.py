@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import assert_never
 
-from router.durable.database import NOT_YET, Value, micros, statements
+from router.durable.values import NOT_YET, Value, micros, statements
 from router.model.delivery import Delivery, Priority, Wanted
 from router.model.destination import AssociationPer
 

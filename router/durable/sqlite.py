@@ -16,24 +16,15 @@ from anyio.abc import TaskStatus
 from router.durable import admission, selection
 from router.durable.capabilities import SqliteCapabilities
 from router.durable.changes import Changes
-from router.durable.database import (
-    NOT_YET,
-    DamagedError,
-    Database,
-    Runner,
-    Value,
-    in_thread,
-    inline,
-    instant_or_none,
-    micros,
-    micros_or_none,
-    statements,
-)
+from router.durable.database import Database
 from router.durable.desk import SqliteDesk, envelope, identity, standing
 from router.durable.history import History
 from router.durable.notes import Notes
 from router.durable.queue import QueueError, Removable
+from router.durable.runner import Runner, in_thread, inline
 from router.durable.spool import Spool
+from router.durable.sqlite_file import DamagedError
+from router.durable.values import NOT_YET, Value, instant_or_none, micros, micros_or_none, statements
 from router.model.delivery import (
     SETTLED,
     TRANSITIONS,

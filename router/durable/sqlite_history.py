@@ -11,10 +11,13 @@ from threading import Lock
 from anyio import TASK_STATUS_IGNORED, Event, move_on_after, sleep
 from anyio.abc import TaskStatus
 
-from router.durable.database import DamagedError, Database, Kind, Runner, in_thread, instant, micros, statements
+from router.durable.database import Database
 from router.durable.history import Happened, Happening, Search
 from router.durable.queue import QueueError
 from router.durable.reading import Reading
+from router.durable.runner import Runner, in_thread
+from router.durable.sqlite_file import DamagedError, Kind
+from router.durable.values import instant, micros, statements
 from router.model.outcome import Cause
 from router.model.ulid import is_ulid
 

@@ -9,8 +9,11 @@ import anyio
 import pytest
 
 from router.durable import database
-from router.durable.database import APPLICATION, MIGRATIONS, DamagedError, Database, inline, statements
+from router.durable.database import Database
 from router.durable.queue import QueueError
+from router.durable.runner import inline
+from router.durable.sqlite_file import APPLICATION, MIGRATIONS, DamagedError
+from router.durable.values import statements
 from router.model.delivery import Order, Standing, State
 from tests.durable.world import NOON, World
 

@@ -12,9 +12,9 @@ import pytest
 from trio.testing import MockClock
 
 from router.durable import sqlite_history
-from router.durable.database import Runner, in_thread, inline
 from router.durable.history import Happened, Happening, Search
 from router.durable.queue import QueueError
+from router.durable.runner import Runner, in_thread, inline
 from router.durable.sqlite_history import BOUNDED_AFTER, BOUNDED_EVERY, FORGOTTEN_AT_ONCE, GATHERED_FOR, SqliteHistory
 from router.model.outcome import Cause
 from router.model.ulid import ulid

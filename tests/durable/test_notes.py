@@ -8,9 +8,9 @@ import pytest
 
 from router.durable import notes
 from router.durable.census import Census
-from router.durable.database import DamagedError
 from router.durable.history import Happened, Happening, Search
 from router.durable.queue import QueueError
+from router.durable.sqlite_file import DamagedError
 from router.model.delivery import Order, Settlement, State, Terms, Wanted
 from router.model.destination import Strategy
 from router.model.outcome import Cause

@@ -12,9 +12,9 @@ from pathlib import Path, PurePath
 import anyio
 from anyio.abc import TaskStatus
 
-from router.durable.database import Runner
 from router.durable.disk import Disk
 from router.durable.queue import Entry, Query
+from router.durable.runner import Runner
 from router.durable.spool import Part, Spool
 from router.durable.sqlite import SqliteDesk, SqliteQueue, inline
 from router.durable.sqlite_history import SqliteHistory
