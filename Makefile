@@ -5,11 +5,12 @@
 .DELETE_ON_ERROR:
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
-.PHONY: help setup dcmtk demo run test matrix faults soak check format bench lock
+.PHONY: help setup dcmtk promtool demo run test matrix faults soak deploy check format bench lock
 
 CONFIG ?= config/router.yaml
 BIN := .venv/bin
 INSTALLED := .venv/.installed
+PROMTOOL := .venv/prometheus/usr/bin/promtool
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
 # Parts without a socket, a clock or a peer have no excuse for a branch that no test takes.
@@ -40,12 +41,12 @@ $(INSTALLED): requirements/run.txt requirements/dev.txt pyproject.toml
 	touch $@
 
 dcmtk:
-	@if command -v storescp >/dev/null && { [ "$$(id -u)" != 0 ] || command -v mkfs.xfs >/dev/null; }; then exit 0; fi
+	@if command -v storescp >/dev/null && { [ "$$(id -u)" != 0 ] || { command -v mkfs.xfs && command -v chromium; } >/dev/null; }; then exit 0; fi
 	if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
-		echo "Installing DCMTK, the peer that the tests talk to, and xfsprogs, for a disk whose power fails" >&2
+		echo "Installing DCMTK, the peer that the tests talk to, xfsprogs, for a disk whose power fails, and chromium" >&2
 		export DEBIAN_FRONTEND=noninteractive
 		apt-get update -qq </dev/null
-		apt-get install -qq -y --no-install-recommends dcmtk xfsprogs </dev/null >/dev/null
+		apt-get install -qq -y --no-install-recommends dcmtk xfsprogs chromium </dev/null >/dev/null
 	else
 		echo "DCMTK (storescp), or for root xfsprogs (mkfs.xfs), is not on the PATH, and the tests need it: install it" \
 			"(Debian: apt-get install dcmtk xfsprogs)" >&2
@@ -80,6 +81,18 @@ faults: setup dcmtk  ## kills, power cuts, full disks and hostile peers, in full
 
 soak: setup dcmtk  ## loads and faults mixed for MINUTES=10
 	@DICOM_ROUTER_SOAK=$(or $(MINUTES),10) $(BIN)/pytest tests/faults/test_soak.py
+
+deploy: setup dcmtk promtool  ## units, rules, image and installation, judged by their own programs; for root, 3 minutes
+	@DICOM_ROUTER_DEPLOY=all PROMTOOL=$$PWD/$(PROMTOOL) $(BIN)/pytest tests/deploy
+
+promtool:
+	@if [ -x $(PROMTOOL) ]; then exit 0; fi
+	echo "Unpacking Debian's Prometheus into .venv for its promtool; nothing is installed" >&2
+	mkdir -p .venv/prometheus
+	cd .venv/prometheus
+	apt-get download -qq prometheus
+	dpkg -x prometheus_*.deb .
+	rm prometheus_*.deb
 
 check: setup  ## style, types, and who may import whom
 	@status=0

@@ -12,6 +12,7 @@ import typer
 from router import __version__
 from router.cli import (
     configuration,
+    conformance,
     daemon,
     destination,
     echo,
@@ -40,6 +41,7 @@ app.command()(daemon.run)
 app.command()(configuration.check)
 app.add_typer(configuration.app, name="config")
 app.command()(configuration.schema)
+app.command()(conformance.conformance)
 app.command()(init.init)
 app.command()(daemon.demo)
 app.command()(send.send)

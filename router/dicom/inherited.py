@@ -59,10 +59,12 @@ class Inherited:
     def without_listener(self, listening: Iterable[Place]) -> Sequence[str]:
         """Addresses of those that nobody would accept connections on: whoever calls there would wait for ever."""
         wanted = {_place(*place) for place in listening}
-        return [" port ".join(map(str, place)) for place in self._sockets if place not in wanted]
+        idle = (place for place in self._sockets if place not in wanted)
+        return [f"{host} port {port}" if port else host for host, port in idle]
 
 
 def _bound(listening: socket.socket) -> Place:
+    """Its address; of what is no TCP socket the name, and no port."""
     if listening.family not in {socket.AF_INET, socket.AF_INET6} or listening.type != socket.SOCK_STREAM:
         return str(listening.getsockname()), 0
     return _place(*listening.getsockname()[:2])

@@ -194,7 +194,22 @@ def _private(value: bytes, values: dict[int, bytes]) -> tuple[Envelope | None, s
             association=str(known["association"]),
             received_at=datetime.fromisoformat(known["received_at"]),
         )
-        return envelope, str(known["digest"])
+        digest = str(known["digest"])
+        _check(envelope, digest)
     except (ValueError, KeyError, TypeError, OverflowError, RecursionError):
         # A file of another spool's making, or damaged: its data set may still be good.
         return None, None
+    return envelope, digest
+
+
+def _check(envelope: Envelope, digest: str) -> None:
+    """What a queue that is rebuilt can keep, compare and show.
+
+    Raises:
+        ValueError: it is none of ours: a port that is none, an instant without a zone, or what is not text.
+    """
+    if not 0 <= envelope.peer_port < 1 << 16 or envelope.received_at.tzinfo is None:
+        raise ValueError
+    texts = (envelope.calling_ae_title, envelope.called_ae_title, envelope.peer_host, envelope.association, digest)
+    for text in texts:
+        text.encode("utf-8")

@@ -1,17 +1,20 @@
 """The pages: what they say, what may be ordered on them, and that nothing of a peer becomes a part of one."""
 
 import re
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
-from router.admin.destination_api import DestinationApi
 from router.admin.page.words import advice, size, span
 from router.admin.sessions import LASTS, MOST
-from router.durable.queue import Query, Seen
+from router.dicom import part10
+from router.durable.queue import Seen
+from router.durable.sqlite import in_thread
 from router.journal import AssociationAccepted
-from router.model.delivery import Order, Standing, State
+from router.model.delivery import Order, Standing, State, Wanted
+from router.model.instance import Envelope
 from router.model.outcome import Cause
 from router.rules.pacing import Reason, Wait
 from tests.admin.browser import Answer, Browser
@@ -228,37 +231,45 @@ async def test_a_file_is_routed_without_telling_its_patient(api: Served, tmp_pat
     assert "Modality: wanted CT, found MR" in page.text
 
 
-async def test_a_payload_of_the_spool_knows_who_sent_it(api: Served) -> None:
-    """Unless lines say otherwise."""
-    ulid = (await api.world.desk.entries(Query(limit=1), NOON))[0].path
-    assert ulid
-    page = await Browser(api, tokens=False).upload("/route", attributes="", file=b"no DICOM")
+REFUSED_LINES = {
+    "Modality": "line 1 is not like Modality=CT",
+    "Modality=CT\nmodality=CT": "line 2 begins with neither a DICOM keyword nor calling_ae_title",
+    "peer=pacs": "line 1: the peer is an address",
+    "Modality=CT\n" * 201: "there are more than 200 lines",
+}
+
+
+async def test_what_says_nothing_or_too_much_is_refused(api: Served) -> None:
+    """Lines, with their number; files that are none; forms beyond their bounds or of another kind."""
+    browser = Browser(api, tokens=False)
+    for lines, sentence in REFUSED_LINES.items():
+        page = await browser.upload("/route", attributes=lines)
+        assert page.status == 422
+        assert sentence in page.text
+    page = await browser.upload("/route", attributes="", file=b"no DICOM")
     assert page.status == 422
     assert "the file is not a DICOM Part 10 file" in page.text
-
-
-@pytest.mark.parametrize(
-    ("lines", "sentence"),
-    [
-        ("Modality", "line 1 is not like Modality=CT"),
-        ("Modality=CT\nmodality=CT", "line 2 begins with neither a DICOM keyword nor calling_ae_title"),
-        ("peer=pacs", "line 1: the peer is an address"),
-        ("Modality=CT\n" * 201, "there are more than 200 lines"),
-    ],
-)
-async def test_lines_that_say_nothing_are_refused(api: Served, lines: str, sentence: str) -> None:
-    """With the line."""
-    page = await Browser(api, tokens=False).upload("/route", attributes=lines)
-    assert page.status == 422
-    assert sentence in page.text
-
-
-async def test_forms_have_bounds(api: Served) -> None:
-    """And a kind."""
-    browser = Browser(api, tokens=False)
     assert (await browser.upload("/route", file=bytes((8 << 20) + 1))).status == 413
     assert (await browser.post("/route", {"attributes": "Modality=CT"})).status == 422
     assert (await browser.post("/studies", {f"f{number}": 1 for number in range(2001)})).status == 413
+
+
+async def test_a_payload_of_the_spool_knows_who_sent_it(api: Served) -> None:
+    """Unless lines say otherwise."""
+    envelope = Envelope("MR1", "ROUTER", "192.0.2.7", 40123, "a1", NOON)
+    content = part10.head(made(1).identity, envelope).content + made(1, Modality="MR").dataset
+    browser = Browser(api, tokens=False)
+    page = await browser.upload("/route", attributes="", file=content)
+    assert "sent to ROUTER by MR1 at 192.0.2.7" in page.text
+    page = await browser.upload("/route", attributes="calling_ae_title=CT1\npeer=10.1.2.3", file=content)
+    assert "sent to ROUTER by CT1 at 10.1.2.3" in page.text
+
+
+async def test_a_queue_that_cannot_be_read_is_a_page_too(api: Served) -> None:
+    """With the queue's own sentence."""
+    await in_thread(api.world.desk.close)
+    page = await Browser(api, tokens=False).get("/")
+    assert (page.status, "is not open" in page.text) == (503, True)
 
 
 # Orders
@@ -273,7 +284,7 @@ async def test_what_changes_something_is_offered_to_operators_alone(api: Served)
     for browser in (nobody, reader):
         for url in ("/", "/queue", "/deliveries/2", "/destinations/PACS"):
             page = await browser.see(url)
-            assert not any(each.get("action", "").startswith(("/queue", "/dest")) for each in page.all("form")[1:])
+            assert {each["action"] for each in page.all("form") if each["method"] == "post"} <= {"/logout"}
             assert not any(each.get("name") == "order" for each in page.all("button"))
     refused = await reader.post("/queue", {"order": "retry", "which": "ticked", "deliveries": 2})
     assert refused.status == 403, refused.headers
@@ -287,10 +298,10 @@ async def test_dead_letters_are_retried_elsewhere_and_otherwise(api: Served) -> 
     await browser.log_in()
     form = {"order": "retry", "which": "all", "destination": "PACS", "state": "dead", "then": "/queue?state=dead"}
     page = await browser.submit("/queue", form)
-    assert "1 delivery are due now." in page.text
+    assert "Due now: 1 delivery." in page.text
     assert await state_of(api, 2) is State.QUEUED
-    form = {"order": "retry", "which": "ticked", "deliveries": [1, 4], "to": "RESEARCH", "strategy": "universal"}
-    assert "2 deliveries are due now." in (await browser.submit("/queue", form)).text
+    ticked = {"order": "retry", "which": "ticked", "deliveries": [1, 4], "to": "RESEARCH", "strategy": "universal"}
+    assert "Due now: 2 deliveries." in (await browser.submit("/queue", ticked)).text
     assert await api.numbers(destination="RESEARCH") == [1, 3, 4]
 
 
@@ -301,19 +312,32 @@ async def test_deliveries_are_held_resumed_and_sent_again(api: Served) -> None:
     await browser.submit("/queue", {"order": "hold", "which": "ticked", "deliveries": [1, 3], "then": "/"})
     assert await state_of(api, 1) is State.HELD
     page = await browser.submit("/queue", {"order": "resume", "which": "ticked", "deliveries": [1, 2], "then": "/"})
-    assert "1 of 2 deliveries are due now." in page.text
+    assert "Due now: 1 of 2 deliveries." in page.text
     await api.world.queue.drop([2], NOON)
     page = await browser.submit("/queue", {"order": "resend", "which": "ticked", "deliveries": 2, "to": "RESEARCH"})
-    assert "1 delivery are sent again." in page.text
+    assert "To be sent again: 1 delivery." in page.text
     for form in ({"order": "resume", "which": "ticked"}, {"order": "burn", "destination": "PACS"}, {"order": "hold"}):
         assert (await browser.post("/queue", form)).status == 422
+
+
+async def test_only_orders_that_make_sense_are_offered(api: Served) -> None:
+    """For what is in this state."""
+    browser = Browser(api)
+    await browser.log_in()
+    claim = await api.world.queue.claim("RESEARCH", "test", Wanted(1), NOON)
+    await api.world.queue.drop([1], NOON)
+    offered = {
+        url: [each["value"] for each in (await browser.see(url)).all("button") if each.get("name") == "order"]
+        for url in ("/deliveries/1", "/deliveries/2", f"/deliveries/{claim.deliveries[0].id}", "/queue?state=held")
+    }
+    assert list(offered.values()) == [["resend"], ["retry", "drop"], [], ["retry", "resume"]]
 
 
 async def test_what_is_dropped_is_confirmed_by_name(api: Served) -> None:
     """The destination's, or that there is no route."""
     browser = Browser(api)
     await browser.log_in()
-    assert "type no route to confirm" in (await browser.see("/deliveries/4")).text.lower()
+    assert "Type no route to confirm" in (await browser.see("/deliveries/4")).text
     form = {"order": "drop", "which": "all", "destination": "PACS", "state": "dead"}
     for confirm in ("", "pacs", "RESEARCH"):
         refused = await browser.post("/queue", {**form, "confirm": confirm})
@@ -322,8 +346,8 @@ async def test_what_is_dropped_is_confirmed_by_name(api: Served) -> None:
     refused = await browser.post("/queue", {"order": "drop", "which": "all", "state": "dead", "confirm": ""})
     assert "filter by their destination first" in refused.text
     assert await state_of(api, 2) is State.DEAD
-    assert "given up for good" in (await browser.submit("/queue", {**form, "confirm": "PACS"})).text
-    form = {"order": "drop", "which": "ticked", "deliveries": 4, "destination": "(none)", "confirm": "no route"}
+    assert "Given up for good: 1 delivery." in (await browser.submit("/queue", {**form, "confirm": "PACS"})).text
+    form = {"order": "drop", "which": "ticked", "deliveries": "4", "destination": "(none)", "confirm": "no route"}
     await browser.submit("/queue", form)
     assert [await state_of(api, number) for number in (1, 2, 4)] == [State.QUEUED, State.DROPPED, State.DROPPED]
 
@@ -340,6 +364,10 @@ async def test_a_destination_is_paused_resumed_and_tried(api: Served) -> None:
     assert api.forwarders["PACS"].orders == ["pause", "retry now", "resume"]
     page = await browser.post("/destinations/PACS/test", {})
     assert "DNS failed 'pacs.invalid' has no address" in page.text
+    scripted = api.forwarders["PACS"]
+    scripted.destination = replace(scripted.destination, local_ae_title=None)
+    page = await browser.post("/destinations/PACS/test", {})
+    assert "PACS_SCP at pacs.invalid:104, called as ROUTER. No object was sent." in page.text
     assert (await browser.post("/destinations/NOBODY/pause", {})).status == 404
 
 
@@ -434,9 +462,8 @@ async def test_nothing_from_a_peer_becomes_markup(api: Served) -> None:
     api.activity.configure(api.forwarders)
     await api.world.queue.configured(dict.fromkeys(api.forwarders), NOON)
     await in_trouble(api, name, error=HOSTILE)
-    changes = {"calling": HOSTILE, "sop_instance": HOSTILE, "study": HOSTILE, "accession_number": HOSTILE}
-    await api.world.accepted(name, **changes)
-    await api.world.accepted(Order(name, State.HELD, Cause.LOOP, HOSTILE), **changes)
+    for order in (Order(name), Order(name, State.HELD, Cause.LOOP, HOSTILE)):
+        await api.world.accepted(order, calling=HOSTILE, sop_instance=HOSTILE, study=HOSTILE, accession_number=HOSTILE)
     learned = {(HOSTILE, HOSTILE): Seen.ACCEPTED}
     await api.world.queue.capabilities.learn(name, learned, NOON)
     browser = Browser(api, show_patient=True)
@@ -498,10 +525,3 @@ def test_amounts_read_well() -> None:
         "2 d 4 h",
     ]
     assert advice("Run `a<b`; then <go>") == "Run <code>a&lt;b</code>; then &lt;go&gt;"
-
-
-def test_the_apis_are_what_pages_ask() -> None:
-    """A page has no way of its own to the queue."""
-    sources = Path(__file__).parents[2] / "router" / "admin" / "page"
-    assert DestinationApi.standing.__doc__
-    assert not [path.name for path in sources.glob("*.py") if "sqlite" in path.read_text()]

@@ -277,8 +277,9 @@ def _command(content: bytes) -> str:
     try:
         received = dimse.read(1, content)
     except ProtocolError as refused:
-        assert str(refused).isascii()
-        return str(refused)
+        sentence = str(refused)
+        assert sentence.isascii()
+        return sentence
     match received.command:
         case StoreRequested() as command:
             answer: bytes | None = dimse.write_store_answer(command, 0xC000, "x" * 100)

@@ -1,4 +1,4 @@
-"""Inputs out of inputs: something cut out, put in, doubled, swapped or changed. The same chance makes the same input."""
+"""Inputs out of inputs: something cut out, put in, doubled or changed. The same chance makes the same input."""
 
 from collections.abc import Sequence
 from random import Random

@@ -29,7 +29,7 @@ each_target = pytest.mark.parametrize("target", TARGETS, ids=[target.name for ta
 
 @pytest.fixture(autouse=True)
 def library_warnings() -> Iterator[None]:
-    """pydicom's about character sets: the daemon logs their category, once."""
+    """What pydicom says about character sets: the daemon logs their category, once."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", category=UserWarning, module="pydicom")
         yield
@@ -47,7 +47,7 @@ def test_corpus(target: Target) -> None:
     target.run(target.seeds[0])
     tracemalloc.start()
     try:
-        for content in target.corpus:
+        for content in (path.read_bytes() for path in target.files()):
             tracemalloc.reset_peak()
             before, _ = tracemalloc.get_traced_memory()
             target.run(content)

@@ -19,6 +19,7 @@ from router.admin.queue_bodies import (
     Filters,
     HoldRequest,
     ListRequest,
+    Order,
     ResendRequest,
     ResumeRequest,
     RetryRequest,
@@ -28,6 +29,13 @@ from router.model.delivery import State
 from router.model.destination import Strategy
 from router.model.outcome import Cause
 
+ORDERS: Mapping[str, type[Order]] = {
+    "retry": RetryRequest,
+    "hold": HoldRequest,
+    "resume": ResumeRequest,
+    "resend": ResendRequest,
+    "drop": DropRequest,
+}
 NOWHERE = "(none)"
 """In a query: the destination without a name, for an empty one asks for all. No destination can be called so."""
 
@@ -67,7 +75,7 @@ class QueuePages:
                 "first": asked.after == 0,
                 "states": list(State),
                 "causes": list(Cause),
-                "choices": self._choices(filters.get("destination", "")),
+                "choices": self._choices(filters.get("destination", ""), asked.state),
             },
         )
 
@@ -78,7 +86,7 @@ class QueuePages:
             raise HTTPException(404, f"there is no delivery {number}")
         story = await self.studies.story(number, patient=shows_patient(request))
         shown = next(each for each in story.deliveries if each.delivery.delivery == int(number))
-        choices = self._choices(shown.delivery.destination or NOWHERE)
+        choices = self._choices(shown.delivery.destination or NOWHERE, shown.delivery.state)
         return self.renderer.page(request, "delivery", {"story": story, "shown": shown, "choices": choices})
 
     async def order(self, request: Request) -> Response:
@@ -107,9 +115,10 @@ class QueuePages:
             case _:
                 raise HTTPException(422, "choose what is to be done")
 
-    def _choices(self, destination: str) -> Mapping[str, object]:
-        """What the form for orders offers."""
+    def _choices(self, destination: str, state: State | None) -> Mapping[str, object]:
+        """What the form for orders offers; None: deliveries may be in any state."""
         return {
+            "orders": [name for name, order in ORDERS.items() if state is None or state in order.suitable],
             "destination": destination,
             "named": NO_ROUTE if destination == NOWHERE else destination,
             "NOWHERE": NOWHERE,

@@ -21,13 +21,18 @@ from router.model.transfer_syntax import transfer_syntax
 from router.rules.routing import Refusal
 from router.settings import Role
 
-MEDIA_TYPES = {"page.css": "text/css", "page.js": "text/javascript", "htmx.min.js": "text/javascript"}
+MEDIA_TYPES = {
+    "page.css": "text/css",
+    "page.js": "text/javascript",
+    "htmx.min.js": "text/javascript",
+    "icon.svg": "image/svg+xml",
+}
 DONE = {
-    "retry": "{} are due now",
-    "hold": "{} are held",
-    "resume": "{} are due now",
-    "drop": "{} are given up for good",
-    "resend": "{} are sent again",
+    "retry": "Due now: {}",
+    "hold": "Held: {}",
+    "resume": "Due now: {}",
+    "drop": "Given up for good: {}",
+    "resend": "To be sent again: {}",
     "pause": "The destination is paused",
     "unpause": "The destination goes on",
 }

@@ -47,7 +47,7 @@ def moment(instant: datetime, now: datetime) -> Markup:
 
 def advice(sentence: str) -> Markup:
     """With `code` marked as such; everything else escaped."""
-    return Markup(_CODE.sub(r"<code>\1</code>", escape(sentence)))  # noqa: S704 -- escaped before it is marked
+    return Markup(_CODE.sub(r"<code>\1</code>", str(escape(sentence))))  # noqa: S704 -- escaped before it is marked
 
 
 def points(minutes: Sequence[int], height: int) -> str:
