@@ -15,7 +15,8 @@ from time import monotonic
 import anyio
 import anyio.to_thread
 
-from router.daemon import Daemon, StartError, now
+from router.daemon import Daemon, StartError
+from router.daemon.clock import now
 from router.demo import configuration
 from router.demo.ledger import Ledger
 from router.demo.live import Live
