@@ -76,7 +76,7 @@ def prompt_servers() -> Iterator[None]:
 
 @pytest.fixture(scope="session")
 def free_port() -> Iterator[Callable[[], int]]:
-    """Gives TCP ports of the loopback interface that nobody listens on."""
+    """Gives TCP ports that nobody listens on."""
     with ExitStack() as reserved:
 
         def choose() -> int:
@@ -84,7 +84,7 @@ def free_port() -> Iterator[Callable[[], int]]:
             # nor to a connection; whoever names it, with SO_REUSEADDR as servers do, can listen on it.
             reservation = reserved.enter_context(socket.socket())
             reservation.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            reservation.bind(("127.0.0.1", 0))
+            reservation.bind(("0.0.0.0", 0))  # DCMTK's servers listen on every address
             port: int = reservation.getsockname()[1]
             return port
 

@@ -56,7 +56,8 @@ async def read(request: Request, kind: type[Asked]) -> Asked:
         HTTPException: it means nothing, or is too large.
     """
     try:
-        return kind.model_validate_json(await body_of(request, LARGEST_BODY))
+        # Strict: `false` is no number, although Python takes it for one.
+        return kind.model_validate_json(await body_of(request, LARGEST_BODY), strict=True)
     except ValidationError as error:
         raise HTTPException(422, _sentence(error)) from error
 

@@ -24,6 +24,7 @@ from router.model.presentation_context import MAXIMUM_CONTEXTS, VERIFICATION
 from router.model.tls import TlsVersion
 from router.model.transfer_syntax import TRANSFER_SYNTAXES, TransferSyntax
 from router.protocol import APPLICATION_CONTEXT, dimse
+from router.protocol.pdu import MAXIMUM_SENT
 from router.rules import negotiation, retry, routing
 from router.rules.acceptance import Listener
 from router.rules.advice import CAUSES
@@ -74,6 +75,7 @@ def _figures() -> dict[str, object]:
         "storage_contexts": MAXIMUM_CONTEXTS - 1,
         "received_length": incoming.MAXIMUM_LENGTH,
         "answered_length": scu.MAXIMUM_LENGTH,
+        "sent_length": MAXIMUM_SENT,
         "command_length": size(dimse.MAXIMUM_LENGTH),
         "associations": _LISTENER.max_associations,
         "associations_per_host": _LISTENER.max_associations_per_host,

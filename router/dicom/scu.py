@@ -38,6 +38,7 @@ MAXIMUM_LENGTH = 16 * 1024
 """Of what we take from an SCP: only command sets."""
 
 PDU_SECONDS = 60.0
+"""For any one PDU of an SCP, however its bytes trickle; or the deadline of a whole answer, where that is shorter."""
 RELEASE_WITHIN = 5.0
 LAST_MESSAGE_ID = 0xFFFF
 
@@ -271,7 +272,7 @@ async def associate(
     """
     transport = await _connect(address, deadlines.connect, reached)
     requestor = Requestor(maximum_length=MAXIMUM_LENGTH)
-    link = Link(requestor, transport, PDU_SECONDS)
+    link = Link(requestor, transport, min(PDU_SECONDS, deadlines.response.total_seconds()))
     within = deadlines.association.total_seconds()
     last_words: bytes | None = None
     try:

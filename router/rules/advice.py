@@ -160,7 +160,7 @@ REASONS: Mapping[Reason, Advice] = {
         "The configuration (`only`) allows sending later.", "Nothing, or change `only` and reload."
     ),
     Reason.BANDWIDTH: Advice(
-        "The destination had its share of bytes (`max_bytes_per_second`).",
+        "The destination had its share of bytes (`bandwidth`).",
         "Nothing: this lasts moments; raise the limit if the backlog grows.",
     ),
     Reason.FEWER_ASSOCIATIONS: Advice(

@@ -387,8 +387,8 @@ async def test_no_form_leads_to_another_site(api: Served) -> None:
 async def test_whoever_has_no_session_is_led_to_the_form_and_back(api: Served) -> None:
     """Also by htmx, which would follow a redirect out of sight."""
     browser = Browser(api)
-    answer = await browser.get("/queue")
-    assert (answer.status, answer.headers["location"]) == (303, "/login?then=%2Fqueue")
+    answer = await browser.get("/queue?state=dead")
+    assert (answer.status, answer.headers["location"]) == (303, "/login?then=%2Fqueue%3Fstate%3Ddead")
     answer = await browser.get("/", hx_request="true")
     assert (answer.status, answer.headers["hx-redirect"]) == (401, "/login?then=%2F")
     refused = await browser.log_in("wrong-0123456789")
@@ -421,6 +421,10 @@ async def test_a_session_ends(api: Served) -> None:
     assert not await logged_in()
     browser.cookies = cookie
     assert not await logged_in(), "whoever kept the cookie"
+    Browser(api, tokens=False)
+    browser.guard.settings = replace(browser.guard.settings, tokens=())
+    assert "Log in to operate" in (await browser.see("/")).text, "a cookie is no login"
+    browser.guard.settings = Browser(api).guard.settings
     await browser.log_in()
     api.world.clock.advance(LASTS)
     assert not await logged_in()

@@ -75,7 +75,9 @@ def test_every_rejection_of_the_code_is_a_row(page: str) -> None:
         ),
         _judge(AssociationRequest("CT1", "ROUTER", (), 0, "", "", None, 1, "1.2.3")),
         _judge(AssociationRequest("CT1", "ROUTER", (), 0, "", "", None, 2, APPLICATION_CONTEXT)),
-        Rejection(1, 1, 1, "the user identity was not recognised"),  # tests/daemon sees this one on the wire
+        Rejection(
+            1, 1, 1, "the user identity was not recognised"
+        ),  # seen on the wire by tests/dicom/test_user_identity.py
     ]
     told = {row[0] for row in rows(page, "4.2 STORAGE-SCP: associations") if row[0][:1].isdigit()}
     assert told == {

@@ -59,5 +59,5 @@ class LoginPages:
 
     def _form(self, request: Request, then: str, error: str = "") -> Response:
         status = 403 if error else 200
-        values = {"then": then, "error": error, "possible": self.sessions.possible, "logged_in": False}
+        values = {"then": then, "error": error, "possible": self.sessions.possible}
         return self.renderer.page(request, "login", values, status)

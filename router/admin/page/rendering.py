@@ -104,7 +104,7 @@ class Renderer:
         about = {
             "here": request.url.path,
             "operates": request.scope.get(ROLE) is Role.OPERATE,
-            "logged_in": COOKIE in request.cookies,
+            "logged_in": COOKIE in request.cookies and request.scope.get(ROLE) is not None,
             "patient": shows_patient(request),
             "notice": _notice(request),
         }

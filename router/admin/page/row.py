@@ -17,6 +17,11 @@ SEE_OTHER = 303
 View = Callable[[Request], Awaitable[Response]]
 
 
+def path_of(request: Request) -> str:
+    """Where somebody was, to come back to."""
+    return f"{request.url.path}?{request.url.query}" if request.url.query else request.url.path
+
+
 class Page(Endpoint):
     """An ``Endpoint`` for browsers."""
 
@@ -58,7 +63,7 @@ class Page(Endpoint):
         """The page that says so; or the form for a token."""
         if status != UNAUTHORISED:
             return self._renderer.refusal(request, status, sentence)
-        then = request.url.path if request.method in READING else "/"
+        then = path_of(request) if request.method in READING else "/"
         login = f"/login?{urlencode({'then': then})}"
         if "hx-request" in request.headers:
             # A redirect would be followed out of sight; this one the browser itself follows.
