@@ -25,11 +25,12 @@ def demo(
     *,
     json: AsJson = False,
     keep: Annotated[bool, typer.Option("--keep", help="Leave the spool and what the PACS received.")] = False,
+    stay: Annotated[bool, typer.Option("--stay", help="Keep the router and its page running until Ctrl-C.")] = False,
 ) -> None:
     """See the router at work: a modality, the router and PACS of every temper on this machine."""
     from router import demo
 
-    raise typer.Exit(demo.main(json=json, keep=keep))
+    raise typer.Exit(demo.main(json=json, keep=keep, stay=stay))
 
 
 def reload(

@@ -21,7 +21,7 @@ from router.demo import configuration
 from router.demo.ledger import Ledger
 from router.demo.live import Live
 from router.demo.modality import Sample, samples, send
-from router.demo.pacs import Pacs, usual
+from router.demo.pacs import HOST, Pacs, usual
 from router.demo.report import Report, as_json, show
 from router.demo.verdict import judge, judge_intake
 from router.dicom.survey import known_keywords
@@ -36,12 +36,13 @@ INCOMPLETE = 1
 INTERRUPTED = 128 + signal.SIGINT
 
 
-def main(*, json: bool, keep: bool = False, pacs: Sequence[Pacs] | None = None) -> int:
+def main(*, json: bool, keep: bool = False, stay: bool = False, pacs: Sequence[Pacs] | None = None) -> int:
     """Show the router at work.
 
     Args:
         json: the report is one JSON object on standard output.
         keep: leave the configuration, the spool, and what the PACS received.
+        stay: keep the router running, with its page, until somebody ends it.
         pacs: others than the usual ones.
 
     Returns:
@@ -51,7 +52,7 @@ def main(*, json: bool, keep: bool = False, pacs: Sequence[Pacs] | None = None) 
     try:
         with _folder(keep=keep) as folder:
             with Live() as live:
-                report = anyio.run(_Demonstration(folder, pacs or usual(), live, keep=keep).run)
+                report = anyio.run(_Demonstration(folder, pacs or usual(), live, keep=keep, stay=stay).run)
             if report is not None:
                 code = INCOMPLETE if report.all_problems else 0
                 _tell(report, json=json)
@@ -92,20 +93,22 @@ def _folder(*, keep: bool) -> Iterator[Path]:
 class _Demonstration:
     """One run: who takes part, and in which order things happen."""
 
-    def __init__(self, folder: Path, pacs: Sequence[Pacs], live: Live, *, keep: bool) -> None:
+    def __init__(self, folder: Path, pacs: Sequence[Pacs], live: Live, *, keep: bool, stay: bool) -> None:
         self._folder = folder
         self._file = folder / "router.yaml"
         self._pacs = pacs
         self._live = live
         self._keep = keep
+        self._stay = stay
         self._port = configuration.free_port()
+        self._page = configuration.free_port()
         self._seconds_to_accept = 0.0
 
     async def run(self) -> Report | None:
         """From an empty folder to a report; None if somebody ended it."""
         began = monotonic()
         found = await anyio.to_thread.run_sync(samples, self._folder / "modality")
-        await anyio.to_thread.run_sync(configuration.write, self._file, self._port, self._pacs)
+        await anyio.to_thread.run_sync(configuration.write, self._file, self._port, self._page, self._pacs)
         self._live.introduce(len(found), self._pacs)
         acting = anyio.CancelScope(deadline=anyio.current_time() + AT_MOST)
         ledger = Ledger(interrupted=acting.cancel)
@@ -116,8 +119,12 @@ class _Demonstration:
             if ledger.stopping:
                 return None
             self._live.fallbacks(ledger.fallbacks)
-            # In order, as an operator would end it: what is decided is in the queue afterwards.
-            signal.raise_signal(signal.SIGTERM)
+            if self._stay:
+                self._live.say("PAGE", f"http://{HOST}:{self._page} shows what happened; Ctrl-C ends it")
+                await ledger.ended.wait()
+            else:
+                # In order, as an operator would end it: what is decided is in the queue afterwards.
+                signal.raise_signal(signal.SIGTERM)
         entries = await self._entries()
         return await anyio.to_thread.run_sync(self._report, found, ledger, entries, monotonic() - began)
 

@@ -23,7 +23,7 @@ routes:
     to: [{names}]
 destinations:
 {destinations}
-http: {{enabled: false}}
+http: {{host: {host}, port: {page}}}
 socket: router.sock
 drain: 5s
 """
@@ -41,8 +41,15 @@ DESTINATION = """\
 """
 
 
-def write(path: Path, port: int, pacs: Sequence[Pacs]) -> None:
-    """Write the configuration of a router on ``port`` that brings everything to each of ``pacs``."""
+def write(path: Path, port: int, page: int, pacs: Sequence[Pacs]) -> None:
+    """Write the configuration of a router on ``port`` that brings everything to each of ``pacs``.
+
+    Args:
+        path: of the file.
+        port: of the router's AE.
+        page: port of its status page.
+        pacs: the destinations.
+    """
     destinations = (
         DESTINATION.format(
             name=each.name,
@@ -56,6 +63,7 @@ def write(path: Path, port: int, pacs: Sequence[Pacs]) -> None:
     text = ROUTER_YAML.format(
         host=HOST,
         port=port,
+        page=page,
         modality=AE_TITLE,
         names=", ".join(each.name for each in pacs),
         destinations="".join(destinations).rstrip(),

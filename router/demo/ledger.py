@@ -37,6 +37,8 @@ class Ledger:
         """How often, for each destination and the strategy that was fallen back to."""
         self.stopping = False
         """The router has begun to end."""
+        self.ended = anyio.Event()
+        """Set when the router begins to end."""
         self._interrupted = interrupted
         self._owed: set[Pair] = set()
         self._answered: set[Pair] = set()
@@ -61,6 +63,7 @@ class Ledger:
                 self.troubles[event.destination] += 1
             case Draining():
                 self.stopping = True
+                self.ended.set()
                 self._interrupted()
             case _:
                 pass

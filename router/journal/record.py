@@ -50,7 +50,15 @@ FIELDS = (
 
 HASHED = frozenset({"instance", "study"})
 _CONTROLS = {
-    code: f"\\u{code:04x}" for code in (*range(0x20), *range(0x7F, 0xA0), 0x2028, 0x2029, *range(0x202A, 0x202F))
+    code: f"\\u{code:04x}"
+    for codes in (
+        range(0x20),
+        range(0x7F, 0xA0),
+        (0x061C, 0x200E, 0x200F),
+        range(0x2028, 0x202F),
+        range(0x2066, 0x206A),
+    )
+    for code in codes
 }
 """Control and direction characters: none of a peer's reaches a terminal or splits a line."""
 

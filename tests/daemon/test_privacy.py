@@ -7,6 +7,7 @@ the Unix socket) is not looked at here.
 
 import fcntl
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -134,6 +135,7 @@ def page(port: int, path: str) -> Written:
     return Written(f"GET {path}", text)
 
 
+@pytest.mark.timeout(60)
 @pytest.mark.filterwarnings("ignore::UserWarning:pydicom")
 def test_no_patient_data_is_written(routers: Routers, pacs: Pacses, free_port: FreePort, tmp_path: Path) -> None:
     """Routed by the patient's name, converted, refused by us and by the PACS with a talkative comment, and reported."""
@@ -214,7 +216,7 @@ def _refused(router: Program) -> None:
 
 def _reloads(router: Program, sections: dict[str, Any]) -> Iterator[Written]:
     """Conditions name patients too: they do not turn up where a new configuration is refused."""
-    for when in ({"PatientAge": {"from": CANARY}}, {"PatientName": f"{CANARY}*", "not": CANARY}, {"peer": CANARY}):
+    for when in ({"PatientAge": {"from": CANARY}}, {"PatientName": f"{CANARY}*", "not": CANARY}):
         since = len(router.lines)
         route = {"name": "all", "when": {"PatientID": CANARY, **when}, "to": "NOBODY"}
         router.configure(**{**sections, "routes": [route], "log": {"uids": "hash", "level": "debug"}})
@@ -251,8 +253,10 @@ def _pages(web: int) -> Iterator[str]:
     yield from ("/", "/queue", "/destinations/PACS", "/studies")
 
 
-@pytest.mark.parametrize("title", ["X\nINFO fake", "\x1b[2J\x1b]0;x", "A\u202eB", "%s%n{}", "<script>", "\x9b31m"])
-def test_the_titles_of_strangers_are_shown_and_not_obeyed(routers: Routers, title: str) -> None:
+TITLES = ["X\nINFO fake", "\x1b[2J\x1b]0;x", "A\u202eB", "%s%n{}", "<script>", "\x9b31m"]
+
+
+def test_the_titles_of_strangers_are_shown_and_not_obeyed(routers: Routers) -> None:
     """Who is refused is named: the line stays one line, and no terminal does what it says."""
     router = routers(
         destinations=[destination("NOWHERE", 1)],
@@ -261,19 +265,17 @@ def test_the_titles_of_strangers_are_shown_and_not_obeyed(routers: Routers, titl
     )
     router.launch()
     until(lambda: "started" in "".join(router.words), "a router that has started")
-    calling = title.encode("utf-8")[:16]
-    strange = association(
-        item(0x10, b"1.2.840.10008.3.1.1.1"), proposed(1), user_information(), calling=calling, called=calling
-    )
-    with socket.create_connection(("127.0.0.1", router.port), PATIENCE) as connection:
-        connection.sendall(strange)
-        assert connection.recv(4096)[:1] == b"\3"
-    until(lambda: "association refused" in "".join(router.words), "a line")
+    for title in TITLES:
+        calling = title.encode("utf-8")[:16]
+        proposal = (item(0x10, b"1.2.840.10008.3.1.1.1"), proposed(1), user_information())
+        with socket.create_connection(("127.0.0.1", router.port), PATIENCE) as connection:
+            connection.sendall(association(*proposal, calling=calling, called=calling))
+            assert connection.recv(4096)[:1] == b"\3"
     assert router.stop() == 0
     words, router.words = "".join(router.words), []
-    (line,) = [each for each in words.splitlines() if "association refused" in each]
-    assert "CT1" not in line
+    assert words.count("association refused") == len(TITLES)
     assert not [each for each in words if each != "\n" and not each.isprintable()]
+    assert not [line for line in words.splitlines() if not re.match(r"\d{4}-\d\d-\d\dT", line)]
 
 
 def test_a_file_s_name_is_shown_and_not_obeyed(start: Routers, pacs: Pacses, tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -9,6 +10,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
+from urllib.request import urlopen
 
 import anyio
 import pytest
@@ -169,9 +171,30 @@ async def test_interrupt(tmp_path: Path) -> None:
     assert left_in(tmp_path) == []
 
 
-async def _until(process: Process, words: bytes) -> None:
+async def test_stay(tmp_path: Path) -> None:
+    """It goes on until Ctrl-C, with the page that it names, and then reports as ever."""
+    start = partial(
+        anyio.open_process,
+        [sys.executable, "-m", "router", "demo", "--stay"],
+        env=environment(tmp_path),
+        stdout=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    async with await start() as process:
+        said = await _until(process, b"Ctrl-C ends it")
+        address = re.search(rb"http://127.0.0.1:\d+", said)
+        assert address is not None
+        page = await anyio.to_thread.run_sync(lambda: urlopen(address.group().decode()).read())
+        assert b"COMPACT" in page
+        os.killpg(process.pid, signal.SIGINT)
+        assert await process.wait() == 0
+    assert left_in(tmp_path) == []
+
+
+async def _until(process: Process, words: bytes) -> bytes:
     """Read what the process says until it has said ``words``."""
     said = b""
     assert process.stderr is not None
     while words not in said:
         said += await process.stderr.receive()
+    return said
