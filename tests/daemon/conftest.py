@@ -15,6 +15,18 @@ FreePort = Callable[[], int]
 Both = tuple[Storescp, Pacs]
 
 
+HERE = Path(__file__).parent
+LIMIT = 60
+"""Seconds: these tests start several processes, and on a busy machine the usual limit is soon over."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Each test of this folder has ``LIMIT``, unless it names its own."""
+    for item in items:
+        if item.path.is_relative_to(HERE) and item.get_closest_marker("timeout") is None:
+            item.add_marker(pytest.mark.timeout(LIMIT))
+
+
 class Routers(Protocol):
     """Makes routers; keyword arguments are sections of the configuration."""
 

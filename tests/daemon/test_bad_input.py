@@ -133,8 +133,9 @@ def test_silence_in_mid_object(router: Program) -> None:
 @pytest.mark.parametrize("ending", [Modality.abort, Modality.close])
 def test_an_association_lost_in_mid_object(router: Program, ending: Callable[[Modality], None]) -> None:
     """Nothing is kept of an object whose last fragment did not arrive."""
+    sent = made(next(NUMBERS), pixels=1 << 22)  # making it takes longer than this router waits for a PDU
     with unharmed(router, "association lost", "before the last fragment"), _associated(router) as modality:
-        modality.begin(made(next(NUMBERS), pixels=1 << 22), 1 << 21)
+        modality.begin(sent, 1 << 21)
         ending(modality)
 
 

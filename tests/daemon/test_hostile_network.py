@@ -36,7 +36,7 @@ DEADLINES: dict[str, Any] = (
     {} if ALL else {"deadlines": {"request": "1s", "pdu": "1s", "between_pdus": "1s", "idle": "2s"}}
 )
 """Those that are configured by default, where there is time."""
-SECONDS = rounds(5, 60)
+SECONDS = rounds(3, 60)
 """That a siege lasts."""
 CROWD = rounds(20, 100)
 """Connections of each manner; the slow loris has five times as many."""

@@ -10,11 +10,12 @@ import os
 import re
 import signal
 import socket
+import sqlite3
 import subprocess
 import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import closing, suppress
 from dataclasses import dataclass, replace
 from http.client import HTTPConnection
 from pathlib import Path
@@ -31,6 +32,7 @@ from tests.daemon.objects import Object, made
 from tests.daemon.program import Program
 from tests.daemon.sinks import Pacs, destination
 from tests.daemon.waiting import PATIENCE, until
+from tests.faults.matrix import ALL
 from tests.protocol.pair import association, item, proposed, user_information
 
 pytestmark = pytest.mark.endtoend
@@ -98,6 +100,15 @@ def _elements(dataset: bytes) -> Iterator[tuple[int, bytes]]:
 
 
 ACCEPTED, UNROUTED, REFUSED, CONVERTED, TRUNCATED, UNREADABLE, UNCONVERTED = (told(number) for number in range(1, 8))
+KNOWN_BY_PATIENT = {
+    "queue.series.patient_id",
+    "queue.series.accession_number",
+    "queue.delivery.error_comment",
+    "history.happening.patient_id",
+    "history.happening.accession_number",
+    "history.happening.error_comment",
+}
+"""Columns of the databases that have what operators search for, and what a PACS said."""
 UIDS = [each.uid for each in (ACCEPTED, UNROUTED, REFUSED, CONVERTED, TRUNCATED, UNREADABLE, UNCONVERTED)]
 
 
@@ -135,6 +146,9 @@ def page(port: int, path: str) -> Written:
     return Written(f"GET {path}", text)
 
 
+@pytest.mark.row(
+    "C4", "patient data in fifty elements, comments, identities, titles: searched for in all that is written"
+)
 @pytest.mark.timeout(60)
 @pytest.mark.filterwarnings("ignore::UserWarning:pydicom")
 def test_no_patient_data_is_written(routers: Routers, pacs: Pacses, free_port: FreePort, tmp_path: Path) -> None:
@@ -175,14 +189,34 @@ def test_no_patient_data_is_written(routers: Routers, pacs: Pacses, free_port: F
         *_commands(router, sink, tmp_path),
         *(page(web, path) for path in _pages(web)),
     ]
-    until(alerts.exists, "an alert")
-    written.append(Written("alerts", alerts.read_text()))
+    if ALL:  # they take their time
+        until(alerts.exists, "an alert")
+        written.append(Written("alerts", alerts.read_text()))
     assert router.stop() == 0
     log = "".join(map(str, router.lines))
     written.append(Written("the log", log))
     assert all(each.clean() for each in written)
     assert not [uid for uid in UIDS if uid in log], "instances are hashes here"
+    assert _columns(router.spool) <= KNOWN_BY_PATIENT
     assert CANARY not in "".join(str(path) for path in router.folder.glob("**/*")), "no name of a file"
+
+
+def _columns(spool: Path) -> set[str]:
+    """Of the databases: those that have a canary."""
+    found = set()
+    for path in spool.glob("*.db"):
+        with closing(sqlite3.connect(path)) as database:
+            tables = [name for (name,) in database.execute("SELECT name FROM sqlite_master WHERE type = 'table'")]
+            for table in tables:
+                rows = database.execute(f"SELECT * FROM {table}")
+                names = [each[0] for each in rows.description]
+                found |= {
+                    f"{path.stem}.{table}.{name}"
+                    for row in rows
+                    for name, value in zip(names, row, strict=True)
+                    if CANARY in str(value) or NUMBER in str(value) or CANARY.upper() in str(value)
+                }
+    return found
 
 
 def _sent(router: Program) -> None:
@@ -234,16 +268,19 @@ def _reloads(router: Program, sections: dict[str, Any]) -> Iterator[Written]:
 def _commands(router: Program, sink: Pacs, folder: Path) -> list[Written]:
     """All at once: most of the time of each goes into its start."""
     named = REFUSED.write(folder / "a.dcm")
-    lines = (
+    lines: list[tuple[str, ...]] = [
         ("queue", "list"),
-        ("queue", "causes", "--json"),
-        ("destination", "show", "PACS"),
         ("destination", "test", "PACS"),
         ("status",),
-        ("spool", "check"),
         ("send", str(named), "--to", "PACS"),
-        ("send", str(named), "--to", f"127.0.0.1:{sink.port}", "--called", "PACS", "--json"),
-    )
+    ]
+    if ALL:
+        lines += [
+            ("queue", "causes", "--json"),
+            ("destination", "show", "PACS"),
+            ("spool", "check"),
+            ("send", str(named), "--to", f"127.0.0.1:{sink.port}", "--called", "PACS", "--json"),
+        ]
     with ThreadPoolExecutor(len(lines)) as pool:
         return [*pool.map(lambda words: command(router, *words), lines)]
 
@@ -326,7 +363,7 @@ def test_a_log_that_nobody_reads_stops_nothing(
 ) -> None:
     """Every object is delivered, the daemon answers, and it ends in order when asked."""
     sink = pacs()
-    objects = [made(number) for number in range(1, 101)]
+    objects = [made(number) for number in range(1, 41)]
     with Unread(tmp_path / "router", free_port(), destinations=[sink.destination()]) as router:
         router.closed = closed
         router.start()
