@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from typing import Any, get_type_hints
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from router.journal import (
@@ -142,12 +142,13 @@ def accepted(title: str) -> AssociationAccepted:
 
 
 @given(title=st.text(min_size=1))
+@example(title="\u2066\u200f\u202e\u2028\x9b")
 def test_controls_never_reach_a_terminal(title: str) -> None:
     """Nor do they split a line."""
     shown = said(accepted(title))["calling_ae_title"]
     assert len(shown.splitlines()) == 1
     assert all(character.isprintable() or ord(character) > 0x9F for character in shown)
-    assert not set(shown) & {"\x1b", "\n", "\r", "\u2028", "\u202e"}
+    assert not set(shown) & {"\x1b", "\n", "\r", "\u2028", "\u202e", "\u2066", "\u200f"}
 
 
 # Lines

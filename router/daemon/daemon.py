@@ -65,8 +65,8 @@ class Daemon:
         # Nobody has buffers here: each listener and each destination has its own, so that none waits for another.
         self._buffers = Buffers(0)
         reserve = configuration.spool.reserve.of
-        self._forwarders = Forwarders(self._forwarder, store.queue, clock=now)
-        choices = Choices(store.desk, self._forwarders.in_trouble)
+        self._forwarders = Forwarders(self._forwarder)
+        choices = Choices(store.desk, self._forwarders.avoided)
         self._intake = Intake(
             store.spool,
             store.queue,
@@ -234,6 +234,11 @@ class Daemon:
         self._listeners.configure(configuration.listeners)
         self._guard.settings = configuration.http
         self._observers.configure(configuration)
+        try:
+            # What was accepted for an old name until now is carried over as well.
+            await self._configure_queue(configuration)
+        except QueueError as error:
+            self._journal.publish(SpoolTrouble(error=f"what arrived during the reload may wait for another one: {error}"))
         return []
 
     # What a configuration has running

@@ -99,8 +99,10 @@ class TlsTransport:
     async def receive_into(self, buffer: memoryview, deadline: float = math.inf) -> int:
         """See ``Transport``."""
         if self._tls is None:
-            # After a handshake that failed nothing is read but away.
-            return await self._inner.receive_into(buffer, deadline)
+            # Without a handshake, or after one that failed, nothing of what comes is ever content.
+            while await self._inner.receive_into(self._scratch, deadline):
+                pass
+            return 0
         while (count := self._decrypt(self._tls, buffer)) is None:
             await self._flush()
             if not await self._fill(deadline):
@@ -110,7 +112,7 @@ class TlsTransport:
         return count
 
     async def send(self, buffers: Sequence[Buffer], stall: float = math.inf) -> None:
-        """See ``Transport``."""
+        """See ``Transport``. Without a handshake nothing leaves."""
         for buffer in buffers:
             view = memoryview(buffer)
             while view and self._tls is not None:
@@ -144,13 +146,10 @@ class TlsTransport:
             while total < len(buffer):
                 count = cast("int", tls.read(len(buffer) - total, buffer[total:]))
                 if not count:
-                    # The peer said that it is done; Python raises SSLZeroReturnError only when we have said so too.
-                    break
+                    break  # the peer said that it is done
                 total += count
         except ssl.SSLWantReadError:
             return total or None
-        except ssl.SSLZeroReturnError:
-            return total
         except ssl.SSLError as error:
             raise in_words(error, calls=self._calls) from error
         return total

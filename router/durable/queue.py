@@ -86,8 +86,13 @@ class Queue(Protocol):
     async def recover(self, owner: str, now: datetime) -> int:
         """After a crash: what was in flight for ``owner`` is queued again. Returns how many."""
 
-    async def next_due(self, destination: str) -> datetime | None:
-        """When the next delivery for ``destination`` is due; None when nothing waits."""
+    async def next_due(self, destination: str, after: datetime | None = None) -> datetime | None:
+        """When the next delivery for ``destination`` is due; None when nothing waits.
+
+        Args:
+            destination: by name.
+            after: when the caller claimed; what was due by then and was left is for others. None: whatever is due.
+        """
 
     async def changed(self, destination: str) -> None:
         """Wait until something was queued for ``destination`` since this call began (or since it last returned)."""

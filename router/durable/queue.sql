@@ -149,7 +149,7 @@ SET state = :state, due = :due, token = NULL, owner = NULL,
     cause = :cause, error = :error, error_comment = :error_comment, status = :status, strategy = :strategy,
     transfer_syntax = :transfer_syntax, associations = :associations, last_attempt_at = :now
 WHERE id = :delivery AND token = :token
-RETURNING instance
+RETURNING instance, destination
 
 -- :tick
 UPDATE destination SET worked = worked + max(0, :now - working_since), working_since = :now
@@ -166,11 +166,12 @@ RETURNING instance, destination
 
 -- :next_due
 SELECT min(at)
-FROM (SELECT (SELECT min(due) FROM delivery WHERE state = 'queued' AND destination = :destination AND priority = value)
+FROM (SELECT (SELECT min(due) FROM delivery
+              WHERE state = 'queued' AND destination = :destination AND priority = value AND due > coalesce(:after, -1))
              AS at
       FROM json_each('[0, 1, 2]')
       UNION ALL
-      SELECT min(until) FROM quiet WHERE destination = :destination)
+      SELECT min(until) FROM quiet WHERE destination = :destination AND until > coalesce(:after, -1))
 
 -- :hold_strangers
 UPDATE delivery SET state = 'held', cause = :cause, error = :error
@@ -215,6 +216,9 @@ ON CONFLICT DO UPDATE SET until = max(until, excluded.until)
 
 -- :remove_quiet
 DELETE FROM quiet WHERE destination = :old
+
+-- :leave_name
+INSERT INTO destination (name, configured) VALUES (:old, 0)
 
 -- :stop_clocks
 UPDATE destination SET worked = worked + max(0, :now - working_since), working_since = NULL

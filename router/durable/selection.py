@@ -63,12 +63,12 @@ def _select_group(connection: sqlite3.Connection, wanted: Wanted, values: Mappin
 
 
 def _first_free(connection: sqlite3.Connection, wanted: Wanted, values: Mapping[str, Value]) -> sqlite3.Row | None:
-    """The first that is due and whose study or series is not in flight; without one it is free to go by itself."""
-    in_flight = {row[wanted.per] for row in connection.execute(_SQL["in_flight_groups"], values)} - {""}
+    """The first that is due and whose study or series nobody else sends; without one it is free to go by itself."""
+    taken = {row[wanted.per] for row in connection.execute(_SQL["in_flight_groups"], values)} | wanted.without
     walk = _SQL["due_last" if wanted.newest else "due_first"]
     for priority in _turns(wanted):
         for row in connection.execute(walk, {**values, "priority": priority, "limit": -1}):
-            if row[wanted.per] not in in_flight:
+            if not row[wanted.per] or row[wanted.per] not in taken:
                 found: sqlite3.Row = row
                 return found
     return None

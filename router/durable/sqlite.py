@@ -1,6 +1,6 @@
 """The queue on SQLite: each operation is a few statements of ``queue.sql``, committed by ``database``.
 
-``claim`` and ``next_due`` look at a destination, ``changed`` waits for what was queued since: see ``changes``.
+``claim`` and a plain ``next_due`` look at a destination, ``changed`` waits for what was queued since: see ``changes``.
 """
 
 import json
@@ -209,23 +209,23 @@ class SqliteQueue:
             if settlement.state not in TRANSITIONS[State.IN_FLIGHT]:
                 raise QueueError(f"a delivery in flight cannot become {settlement.state}")
 
-        def settle(connection: sqlite3.Connection) -> int:
-            changed = 0
+        def settle(connection: sqlite3.Connection) -> Sequence[tuple[str, State]]:
+            # A destination may have been renamed since the claim: the row knows to whom the delivery is owed now.
+            settled: list[tuple[str, State]] = []
             for settlement in settlements:
                 values = _settlement(settlement, claim.token, now)
-                for (instance,) in connection.execute(_SQL["settle"], values).fetchall():
-                    changed += 1
+                for row in connection.execute(_SQL["settle"], values).fetchall():
+                    settled.append((row["destination"], settlement.state))
                     if settlement.state in SETTLED:
-                        connection.execute(_SQL["stamp_settled"], {"instance": instance, "now": micros(now)})
-            for destination in {delivery.destination for delivery in claim.deliveries}:
+                        connection.execute(_SQL["stamp_settled"], {"instance": row["instance"], "now": micros(now)})
+            for destination in {destination for destination, _ in settled}:
                 connection.execute(_SQL["tick"], {"destination": destination, "now": micros(now)})
             _hold_strangers(connection)
-            return changed
+            return settled
 
-        changed = await self._database.submit(settle)
-        queued = {settlement.delivery for settlement in settlements if settlement.state is State.QUEUED}
-        self._changes.note(delivery.destination for delivery in claim.deliveries if delivery.id in queued)
-        return changed
+        settled = await self._database.submit(settle)
+        self._changes.note(destination for destination, state in settled if state is State.QUEUED)
+        return len(settled)
 
     async def give_back(self, claim: Claim) -> None:
         """Claimed deliveries that were not tried become due again, uncharged."""
@@ -236,14 +236,22 @@ class SqliteQueue:
         """After a crash: what was in flight for ``owner`` is queued again. Returns how many."""
         return (await self._queue("recover", [{"owner": owner}])).total()
 
-    async def next_due(self, destination: str) -> datetime | None:
-        """When the next delivery for ``destination`` is due; None when nothing waits."""
+    async def next_due(self, destination: str, after: datetime | None = None) -> datetime | None:
+        """When the next delivery for ``destination`` is due; None when nothing waits.
+
+        Args:
+            destination: by name.
+            after: when the caller claimed; what was due by then and was left is for others. None: whatever is due.
+        """
+        wanted = {"destination": destination, "after": micros_or_none(after)}
 
         def next_due(connection: sqlite3.Connection) -> datetime | None:
-            (due,) = connection.execute(_SQL["next_due"], {"destination": destination}).fetchone()
+            (due,) = connection.execute(_SQL["next_due"], wanted).fetchone()
             return instant_or_none(due)
 
-        self._changes.look(destination)
+        # What is queued between the claim and this may be due before ``after``: it still wakes the caller.
+        if after is None:
+            self._changes.look(destination)
         return await self._database.submit(next_due)
 
     async def changed(self, destination: str) -> None:
@@ -492,6 +500,8 @@ def _carry_over(connection: sqlite3.Connection, old: str, new: str) -> None:
     connection.execute(_SQL["carry_over"], {**names, "shift": shift})
     connection.execute(_SQL["carry_quiet_over"], names)
     connection.execute(_SQL["remove_quiet"], names)
+    # What is accepted at this moment may have been routed to the old name: it is held, not left to nobody.
+    connection.execute(_SQL["leave_name"], names)
 
 
 def _settlement(settlement: Settlement, token: int, now: datetime) -> Mapping[str, Value]:

@@ -87,8 +87,11 @@ class Attempt:
 
     @property
     def group(self) -> str | None:
-        """The study or series that the open association is for; None: it carries any, or none is open."""
-        return self._line.group
+        """The study or series that it is busy with; None: it may send any.
+
+        That of what is being converted, too: an association for another one would have to end for it in the middle.
+        """
+        return self._line.group_of(self._left[0]) if self._left else self._line.group
 
     @property
     def idle_since(self) -> float:

@@ -41,6 +41,10 @@ class Breaker:
         self.standing = await insist(partial(self._queue.standing, self._destination.name), self._journal)
         self.changed.note()
 
+    async def forget(self) -> None:
+        """Before ``load``: as if it worked, so that it is tried at once, even if it was held."""
+        await self._store(self._clock())
+
     @property
     def closed(self) -> bool:
         """Whether the destination works, as far as is known."""

@@ -21,7 +21,7 @@ class Choices:
 
         Args:
             desk: for studies that are not remembered.
-            in_trouble: the destinations that do not work now.
+            in_trouble: the destinations that instances go past now.
         """
         self._desk = desk
         self.in_trouble = in_trouble

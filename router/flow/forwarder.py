@@ -1,5 +1,6 @@
 """Out: from the queue to one destination. One forwarder per destination, so that none waits for another."""
 
+import math
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import aclosing, asynccontextmanager, contextmanager
 from dataclasses import replace
@@ -87,6 +88,8 @@ class Forwarder:
         """Instances, since the start."""
         self._failed: dict[int, int] = {}
         """Deliveries whose last C-STORE failed, by whose fault is not known → how many were stored by then."""
+        self._untried = False
+        """The destination does not work, its time to be tried has come, and there is nothing to try it with."""
         self._stopping = anyio.Event()
         self._waiting: set[anyio.CancelScope] = set()
 
@@ -130,6 +133,11 @@ class Forwarder:
         return self._breaker.closed
 
     @property
+    def takes_more(self) -> bool:
+        """Whether it works, or only another instance can show whether it does: else nobody would ever find out."""
+        return self.works or self._untried
+
+    @property
     def troubled_since(self) -> datetime | None:
         """When it stopped working; None: it works."""
         return self._breaker.standing.since
@@ -146,6 +154,10 @@ class Forwarder:
     def pause(self, *, paused: bool) -> None:
         """Finish the instances that are being sent and keep the others back; or go on."""
         self._pacer.pause(paused=paused)
+
+    async def forget_trouble(self) -> None:
+        """Before ``run``: whatever was wrong with the destination may have been put right just now."""
+        await self._breaker.forget()
 
     async def retry_now(self) -> None:
         """A destination that does not work is tried at once."""
@@ -165,9 +177,12 @@ class Forwarder:
                 await self._until_it_may(number)
             async with self._room, self._sender() as sender:
                 self._lines[number] = sender.attempt
-                while not self._stopping.is_set() and await self._forward_some(number, sender):
-                    pass
-                await sender.attempt.release()
+                try:
+                    while not self._stopping.is_set() and await self._forward_some(number, sender):
+                        pass
+                    await sender.attempt.release()
+                finally:
+                    del self._lines[number]
 
     async def _until_it_may(self, number: int) -> None:
         while isinstance(pace := self._pacer.pace(self._others(number)), Wait):
@@ -189,9 +204,10 @@ class Forwarder:
             case Wait():
                 return False
             case Go(deliveries):
-                claim = NOTHING
+                claim, now = NOTHING, self._clock()
                 if len(attempt.left) < MOST_CONVERTING:
-                    claim = await self._claim(self._pacer.wanted(deliveries, attempt.group))
+                    wanted = self._pacer.wanted(deliveries, attempt.group, self._groups_beside(attempt))
+                    claim = await self._claim(wanted, now)
                     self._pacer.claimed(claim)
                 if claim.deliveries or attempt.ready:
                     stored = sender.stored
@@ -202,21 +218,26 @@ class Forwarder:
                     with self._until_stopped():
                         await attempt.converted()
                 else:
-                    await self._wait_for_work(attempt)
+                    await self._wait_for_work(now, attempt)
         return True
+
+    def _groups_beside(self, attempt: Attempt) -> frozenset[str]:
+        return frozenset(each.group for each in self._lines.values() if each is not attempt and each.group)
 
     async def _forward_by_strategy(self, claim: Claim, sender: Sender) -> None:
         """Those for which an operator chose a strategy have an association of their own."""
         chosen: dict[Strategy | None, list[Delivery]] = {None: []}
         for delivery in claim.deliveries:
             chosen.setdefault(delivery.strategy, []).append(delivery)
-        for strategy, deliveries in chosen.items():
-            part = Claim(claim.token, tuple(deliveries))
-            if strategy is None:
-                await self.forward(part, sender, leave_converting=True)
-            else:
+        parts = {strategy: Claim(claim.token, tuple(deliveries)) for strategy, deliveries in chosen.items()}
+        try:
+            await self.forward(parts.pop(None), sender, leave_converting=True)
+            while parts and not self._held_back:
                 await sender.attempt.release()
+                strategy, part = parts.popitem()
                 await self._forward_alone(part, strategy)
+        finally:
+            await self._books.give_back([*parts.values()], ())
 
     async def _forward_alone(self, claim: Claim, strategy: Strategy | None, *, probing: bool = False) -> None:
         async with self._sender(strategy) as sender:
@@ -256,8 +277,10 @@ class Forwarder:
                             self._stored += 1
                             sender.stored += 1
                             await self._breaker.reset()
+                        case outcome if probing and retry.shows_it_works(outcome):
+                            await self._breaker.reset()
                     await self._books.settle(*sender.settled(number), result, blamed=blamed)
-                    if self._stopping.is_set() or (not probing and isinstance(self._pacer.pace(), Wait)):
+                    if self._stopping.is_set() or (not probing and self._held_back):
                         break
             # One failure with nothing stored after it proves nothing. Two of different instances, or one that was to
             # show whether the destination works again, are the destination's trouble.
@@ -265,6 +288,11 @@ class Forwarder:
                 await self._breaker.trip(suspicion, probing=probing)
         finally:
             await self._books.give_back(sender.not_tried(sender.attempt.left), sender.attempt.in_doubt)
+
+    @property
+    def _held_back(self) -> bool:
+        """Whether no other instance may be sent now."""
+        return self._stopping.is_set() or isinstance(self._pacer.pace(), Wait)
 
     async def _failed_as_a_whole(self, outcome: Deferred, attempt: Attempt, *, probing: bool) -> None:
         """The destination cannot be sent to; but a peer that has a limit works, as its other associations show."""
@@ -280,10 +308,8 @@ class Forwarder:
         if len(self._failed) > MOST_REMEMBERED:  # those that were dropped or sent elsewhere meanwhile
             del self._failed[next(iter(self._failed))]
 
-    async def _claim(self, wanted: Wanted) -> Claim:
-        return await insist(
-            lambda: self._queue.claim(self.destination.name, OWNER, wanted, self._clock()), self._journal
-        )
+    async def _claim(self, wanted: Wanted, now: datetime) -> Claim:
+        return await insist(partial(self._queue.claim, self.destination.name, OWNER, wanted, now), self._journal)
 
     # A destination in trouble
 
@@ -291,34 +317,33 @@ class Forwarder:
         while not self._stopping.is_set():
             with self._until_stopped():
                 await self._breaker.wait_opened()
-                await self._until_retry()
+                await self._pacer.wait_for_trial()
             async with self._room:
                 if self._breaker.closed or self._stopping.is_set():
                     continue
-                shown = await self._mender.try_it()
-            if not shown:
-                await self._wait_for_work()
+                now = self._clock()
+                self._untried = not await self._mender.try_it()
+            if self._untried:
+                await self._wait_for_work(now)
+                self._untried = False
 
     async def _send_one(self) -> bool:
-        claim = await self._claim(Wanted(1))
+        claim = await self._claim(Wanted(1), self._clock())
         if claim.deliveries:
             await self._forward_alone(claim, claim.deliveries[0].strategy, probing=True)
         return bool(claim.deliveries)
 
-    async def _until_retry(self) -> None:
-        # The time of day has no event and may be set, and the destination may recover and fail again meanwhile.
-        while (retry_at := self._breaker.standing.retry_at) and (now := self._clock()) < retry_at:
-            with anyio.move_on_after(min((retry_at - now).total_seconds(), LONGEST_SLEEP)):
-                await self._breaker.changed.wait()
-
     # Waiting
 
-    async def _wait_for_work(self, attempt: Attempt | None = None) -> None:
-        """Until something is due. An open association lingers for a moment, then it is released."""
+    async def _wait_for_work(self, claimed_at: datetime, attempt: Attempt | None = None) -> None:
+        """Until something is due. An open association lingers for a moment, then it is released.
+
+        What was due at the last claim and not given is for another association, or being sent.
+        """
         if attempt is not None and attempt.associated:
             await self._linger(attempt)
             return
-        due = await insist(partial(self._queue.next_due, self.destination.name), self._journal)
+        due = await insist(partial(self._queue.next_due, self.destination.name, claimed_at), self._journal)
         seconds = None if due is None else min(max(0.0, (due - self._clock()).total_seconds()), LONGEST_SLEEP)
         with self._until_stopped(), anyio.move_on_after(seconds):
             await self._something_new(attempt)
@@ -338,6 +363,9 @@ class Forwarder:
     async def _linger(self, attempt: Attempt) -> None:
         """Until something comes for an open association; what is due may be for another one."""
         left = attempt.idle_since + self._linger_for.total_seconds() - anyio.current_time()
+        if attempt.left and attempt.group:
+            # Its end would be taken for the end of the study, of which something is still being converted.
+            left = math.inf
         with self._until_stopped(), anyio.move_on_after(max(0.0, left)) as lingering:
             await self._something_new(attempt)
         if lingering.cancelled_caught or left <= 0:

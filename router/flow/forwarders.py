@@ -6,28 +6,20 @@ from datetime import datetime
 import anyio
 import anyio.abc
 
-from router.durable.queue import Queue
 from router.flow.forwarder import Forwarder
-from router.model.delivery import Standing
 from router.model.destination import Destination
 
 
 class Forwarders(Mapping[str, Forwarder]):
     """By the destination's name."""
 
-    def __init__(
-        self, make: Callable[[Destination], Forwarder], queue: Queue, *, clock: Callable[[], datetime]
-    ) -> None:
+    def __init__(self, make: Callable[[Destination], Forwarder]) -> None:
         """None runs yet.
 
         Args:
             make: builds the forwarder of a destination.
-            queue: keeps how destinations stand.
-            clock: the time of day.
         """
         self._make = make
-        self._queue = queue
-        self._clock = clock
         self._running: dict[str, Forwarder] = {}
         self._ended: dict[str, anyio.Event] = {}
 
@@ -72,6 +64,10 @@ class Forwarders(Mapping[str, Forwarder]):
         """The destinations that do not work now."""
         return frozenset(name for name, forwarder in self._running.items() if not forwarder.works)
 
+    def avoided(self) -> frozenset[str]:
+        """Those that instances go past, where others are named beside them."""
+        return frozenset(name for name, forwarder in self._running.items() if not forwarder.takes_more)
+
     def ended(self) -> frozenset[str]:
         """The destinations that nobody forwards to any more, although they are configured and nobody said `stop`."""
         return frozenset(
@@ -85,8 +81,7 @@ class Forwarders(Mapping[str, Forwarder]):
         try:
             if predecessor is not None:
                 await predecessor.wait()
-                # Whatever was wrong may have been put right just now: it is tried at once, even if it was held.
-                await self._queue.stand(forwarder.destination.name, Standing(), self._clock())
+                await forwarder.forget_trouble()
             await forwarder.run()
         finally:
             ended.set()

@@ -150,6 +150,14 @@ class Intake:
             UnacceptableError: nobody takes it, and such objects are refused.
             QueueError: it could not be committed.
         """
+        try:
+            return await self._admit(arrival)
+        except BaseException:
+            # What is refused must not fill the disk, whatever the reason. What was renamed already stays (S3).
+            await self._withdraw(arrival)
+            raise
+
+    async def _admit(self, arrival: Arrival) -> tuple[Decision, Accepted]:
         decision = route(Subject(arrival.envelope, arrival.identity, arrival.attributes), self.routing.routes)
         ordered = orders(
             decision,
@@ -161,14 +169,8 @@ class Intake:
             in_trouble=self._choices.in_trouble(),
         )
         if isinstance(ordered, Refusal):
-            await self._withdraw(arrival)
             raise UnacceptableError(ordered.status, ordered.sentence)
-        try:
-            accepted = await self._queue.accept(arrival, ordered)
-        except QueueError:
-            # While the queue fails, what is refused must not fill the disk. What was renamed already stays (S3).
-            await self._withdraw(arrival)
-            raise
+        accepted = await self._queue.accept(arrival, ordered)
         self._repeats.note(arrival, self._clock())
         for order in accepted.orders:
             self._choices.note(arrival.study, order.terms.first_of, order.destination)

@@ -63,6 +63,18 @@ class Line:
         """The study or series that the open association is for; None: it carries any, or none is open."""
         return self._opened.group or None if self._opened is not None and self.associated else None
 
+    def group_of(self, each: Pending) -> str:
+        """The study or series whose association has to carry an instance; empty: any may."""
+        match self._destination.association_per:
+            case AssociationPer.ANY:
+                return ""
+            case AssociationPer.STUDY:
+                return each.instance.study
+            case AssociationPer.SERIES:
+                return each.instance.series
+            case never:
+                assert_never(never)
+
     @property
     def idle_since(self) -> float:
         """When the peer last answered, on the event loop's clock."""
@@ -107,7 +119,7 @@ class Line:
             for each in due:
                 each.associations.add(self._number)
             raise
-        opened = Opened(association, proposal, strategy, due[0].calling_ae_title, self._number, self._group_of(due[0]))
+        opened = Opened(association, proposal, strategy, due[0].calling_ae_title, self._number, self.group_of(due[0]))
         self._opened, self._carried, self._answered_at = opened, 0, anyio.current_time()
         self._learned.failed(self._unopened)
         await self._learned.answered(association.contexts, proposal)
@@ -119,23 +131,12 @@ class Line:
         return (
             opened.strategy is strategy
             and opened.calling_ae_title == each.calling_ae_title
-            and opened.group == self._group_of(each)
+            and opened.group == self.group_of(each)
             and has_room(self._destination, self._carried)
             and opened.proposal.covers((identity.sop_class, syntax) for syntax in wanted)
             and not opened.association.over
             and (anyio.current_time() - self._used_at < FRESH or await opened.association.still_open())
         )
-
-    def _group_of(self, each: Pending) -> str:
-        match self._destination.association_per:
-            case AssociationPer.ANY:
-                return ""
-            case AssociationPer.STUDY:
-                return each.instance.study
-            case AssociationPer.SERIES:
-                return each.instance.series
-            case never:
-                assert_never(never)
 
     async def release(self) -> None:
         """End the association that waits for the next instance, if there is one."""

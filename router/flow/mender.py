@@ -35,7 +35,7 @@ class Mender:
         Args:
             destination: to try.
             breaker: hears how it went.
-            send_one: tries one instance; False when none is due.
+            send_one: tries one instance, and tells the breaker; False when none is due.
             associate: opens associations.
             buffers: shared with others.
         """
@@ -49,17 +49,8 @@ class Mender:
         """Whether there was something to try."""
         # A PACS that tells modalities by their titles would refuse a C-ECHO in any other name.
         if self._breaker.standing.cause in retry.SHOWN_BY_C_STORE or self._destination.local_ae_title is None:
-            return await self._try_store()
+            return await self._send_one()
         await self._try_echo()
-        return True
-
-    async def _try_store(self) -> bool:
-        before = self._breaker.standing
-        if not await self._send_one():
-            return False
-        if self._breaker.standing is before:
-            # It was refused, which is the instance's affair: the destination answers.
-            await self._breaker.reset()
         return True
 
     async def _try_echo(self) -> None:

@@ -25,14 +25,16 @@ class Pacer:
         self._paused = False
         self._paid_until = datetime.min.replace(tzinfo=UTC)
         self._allowed = destination.max_associations
-        self._associated = 0
         self._turn = 0
         self._behind = False
 
     def pace(self, others: int = 0) -> Pace:
         """Whether an association may send now, beside so many others that go before it."""
+        return pacing.pace(self._destination, self._use(others))
+
+    def _use(self, others: int = 0) -> Use:
         now = self._clock()
-        use = Use(
+        return Use(
             now=now,
             local=now.astimezone().replace(tzinfo=None),
             standing=self._breaker.standing,
@@ -41,7 +43,6 @@ class Pacer:
             allowed=self._allowed,
             others=others,
         )
-        return pacing.pace(self._destination, use)
 
     @property
     def allowed(self) -> int:
@@ -53,12 +54,18 @@ class Pacer:
         self._paused = paused
         self._breaker.changed.note()
 
-    def wanted(self, deliveries: int, only: str | None) -> Wanted:
-        """What the next claim takes, up to so many; ``only`` of the study or series of an open association."""
+    def wanted(self, deliveries: int, only: str | None, without: frozenset[str]) -> Wanted:
+        """What the next claim takes, up to so many.
+
+        Args:
+            deliveries: at most.
+            only: of the study or series that the association is for; None: it is for none.
+            without: the studies or series that other associations are for.
+        """
         first, newest = pacing.turn(self._turn, behind=self._behind)
         self._turn += 1
         per = self._destination.association_per
-        return Wanted(deliveries, first, newest, per, only=None if per is AssociationPer.ANY else only)
+        return Wanted(deliveries, first, newest, per, None if per is AssociationPer.ANY else only, without)
 
     def claimed(self, claim: Claim) -> None:
         """What a claim gave tells whether there is a backlog."""
@@ -82,9 +89,21 @@ class Pacer:
             self._allowed += 1
             self._breaker.changed.note()
 
+    async def wait_for_trial(self) -> None:
+        """Until a destination in trouble may be tried: its time has come, and nothing else keeps it back."""
+        # The time of day has no event and may be set, and the destination may recover and fail again meanwhile.
+        while (retry_at := self._breaker.standing.retry_at) and (now := self._clock()) < retry_at:
+            with anyio.move_on_after(min((retry_at - now).total_seconds(), LONGEST_SLEEP)):
+                await self._breaker.changed.wait()
+        while isinstance(pace := pacing.pace_of_trial(self._destination, self._use()), Wait):
+            await self.wait(pace)
+
     async def wait(self, wait: Wait) -> None:
         """Until what is waited for may be over."""
-        left = 0.0 if wait.until is None else (wait.until - self._clock()).total_seconds()
-        # A destination in trouble whose time has come is being tried: that will be noted.
-        with anyio.move_on_after(min(left, LONGEST_SLEEP) if left > 0 else LONGEST_SLEEP):
+        left = LONGEST_SLEEP
+        # A destination in trouble whose time has come is being tried: that will be noted. Other times may be over
+        # since the clock was looked at.
+        if wait.until is not None and wait.reason not in pacing.UNTIL_TRIED:
+            left = min(left, max(0.0, (wait.until - self._clock()).total_seconds()))
+        with anyio.move_on_after(left):
             await self._breaker.changed.wait()

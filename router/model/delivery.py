@@ -146,6 +146,8 @@ class Wanted:
     """Only one study or series at once, and none that is in flight for another claim of the destination."""
     only: str | None = None
     """Of this study or series, which an open association is for."""
+    without: frozenset[str] = frozenset()
+    """Of none of these studies or series: open associations are for them, even if nothing of them is in flight."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,6 +1,6 @@
 """How much may be sent to a destination now, or what it waits for and until when: every limit is one row."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
@@ -56,6 +56,9 @@ class Wait:
 
 Pace = Go | Wait
 
+UNTIL_TRIED = frozenset({Reason.HELD, Reason.IN_TROUBLE})
+"""Over when the destination was tried with success, which takes a while from the instant on that is told."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Use:
@@ -74,9 +77,21 @@ class Use:
     """Open associations that go before the one that this is for."""
 
 
+Row = Callable[[Destination, Use], Pace]
+
+
 def pace(destination: Destination, use: Use) -> Pace:
     """The first row that waits; otherwise the smallest number of all rows."""
-    paces = [row(destination, use) for row in ROWS]
+    return _first_that_waits(ROWS, destination, use)
+
+
+def pace_of_trial(destination: Destination, use: Use) -> Pace:
+    """The same for a destination in trouble whose time to be tried has come."""
+    return _first_that_waits(ROWS_OF_TRIAL, destination, use)
+
+
+def _first_that_waits(rows: Iterable[Row], destination: Destination, use: Use) -> Pace:
+    paces = [row(destination, use) for row in rows]
     waits = [each for each in paces if isinstance(each, Wait)]
     return waits[0] if waits else Go(min(each.deliveries for each in paces if isinstance(each, Go)))
 
@@ -107,7 +122,7 @@ def _associations(_: Destination, use: Use) -> Pace:
     return Wait(Reason.FEWER_ASSOCIATIONS) if use.others >= use.allowed else Go(CLAIMED_AT_ONCE)
 
 
-ROWS: tuple[Callable[[Destination, Use], Pace], ...] = (
+ROWS: tuple[Row, ...] = (
     _pause,
     _trouble,
     _window,
@@ -115,6 +130,9 @@ ROWS: tuple[Callable[[Destination, Use], Pace], ...] = (
     _associations,
 )
 """Every limit; what an operator wants to know first comes first."""
+
+ROWS_OF_TRIAL: tuple[Row, ...] = (_pause, _window, _bandwidth)
+"""What keeps back even the one instance that shows whether a destination works again."""
 
 
 def has_room(destination: Destination, instances: int) -> bool:

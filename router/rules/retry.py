@@ -173,6 +173,31 @@ def outcome_of_failure(failure: Failed) -> Outcome:
     return Deferred(scope, failure.cause, failure.error, hold=failure.cause in HELD)
 
 
+OUR_OWN = frozenset(
+    {
+        Cause.CANNOT_CONVERT,
+        Cause.CONVERSION_DIED,
+        Cause.PAYLOAD_DAMAGED,
+        Cause.PAYLOAD_MISSING,
+        Cause.LOCAL_TROUBLE,
+    }
+)
+"""Failures that say nothing of the peer."""
+
+
+def shows_it_works(outcome: Outcome) -> bool:
+    """Whether a destination that was in trouble answers again, even if it does not take the instance."""
+    match outcome:
+        case Stored():
+            return True
+        case Refused(cause=cause):
+            return cause not in OUR_OWN
+        case Deferred(scope=scope, cause=cause):
+            return scope is Scope.INSTANCE and cause not in OUR_OWN
+        case _:
+            assert_never(outcome)
+
+
 def waiting_time(initial: timedelta, maximum: timedelta, failures: int, chance: Chance) -> timedelta:
     """``initial`` doubled for each failure after the first, at most ``maximum``, with full jitter.
 

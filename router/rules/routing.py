@@ -4,7 +4,7 @@ Every route that matches adds its destinations, in order; a route with ``stop`` 
 What a decision becomes in the queue is ``orders``.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from enum import StrEnum
@@ -152,7 +152,8 @@ def orders(
     resolved = addresses or {}
     ordered: dict[str, Order] = {}
     for target, priority in decision.targets.items():
-        name = chosen.get(target.first_of) or first_that_works(target, in_trouble)
+        others = [name for name in target.first_of if not _returns(destinations.get(name), envelope, resolved)]
+        name = chosen.get(target.first_of) or first_that_works(others or target.first_of, in_trouble)
         if name not in ordered or priority < ordered[name].terms.priority:
             destination = destinations.get(name)
             terms = Terms(priority) if destination is None else terms_of(target, destination, priority)
@@ -160,9 +161,9 @@ def orders(
     return tuple(ordered.values())
 
 
-def first_that_works(target: Target, in_trouble: frozenset[str]) -> str:
+def first_that_works(names: Sequence[str], in_trouble: frozenset[str]) -> str:
     """By preference; if none works the first of all, which is waited for."""
-    return next((name for name in target.first_of if name not in in_trouble), target.first_of[0])
+    return next((name for name in names if name not in in_trouble), names[0])
 
 
 def terms_of(target: Target, destination: Destination, priority: Priority) -> Terms:
@@ -202,13 +203,18 @@ def _order(  # noqa: PLR0917 -- private, called once
 ) -> Order:
     if destination is None:
         return Order(name, State.HELD, Cause.NOT_CONFIGURED, f"destination {name} is not configured", terms)
-    if not destination.allow_return and _came_from(destination, envelope, resolved):
+    if _returns(destination, envelope, resolved):
         sentence = f"{name} is the peer that sent this instance; `allow_return: true` would send it back"
         return Order(name, State.DROPPED, Cause.LOOP, sentence, terms)
     if looping:
         sentence = f"the same instance came from the same sender more than {LOOP_LIMIT} times within an hour"
         return Order(name, State.HELD, Cause.LOOP, sentence, terms)
     return Order(name, terms=terms)
+
+
+def _returns(destination: Destination | None, envelope: Envelope, resolved: Mapping[str, frozenset[str]]) -> bool:
+    """Whether it would go back to the very peer that sent it, who has not asked for that."""
+    return destination is not None and not destination.allow_return and _came_from(destination, envelope, resolved)
 
 
 def _came_from(destination: Destination, envelope: Envelope, resolved: Mapping[str, frozenset[str]]) -> bool:

@@ -76,7 +76,7 @@ async def world(api: Served, tmp_path: Path) -> World:
     path = tmp_path / "router.yaml"
     path.write_text("destinations: [{name: PACS, remote_ae_title: P, remote_host: 192.0.2.1, remote_port: 104}]")
     configuration = await anyio.to_thread.run_sync(lambda: load(path, environment={}))
-    forwarders = Forwarders(cast("Any", InTrouble), api.world.queue, clock=api.world.clock)
+    forwarders = Forwarders(cast("Any", InTrouble))
     concerns = Concerns(desk=api.world.desk, health=api.health, forwarders=forwarders, clock=api.world.clock)
     concerns.configure(configuration)
     return World(api, concerns, forwarders, configuration)

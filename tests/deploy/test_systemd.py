@@ -173,7 +173,7 @@ def _systemd(api: Served, supervisor: Supervisor, **environment: str) -> Systemd
     return Systemd(
         {"NOTIFY_SOCKET": supervisor.address, "WATCHDOG_USEC": "30000", **environment},
         health=api.health,
-        forwarders=Forwarders(cast("Any", Ended), api.world.queue, clock=api.world.clock),
+        forwarders=Forwarders(cast("Any", Ended)),
         desk=api.world.desk,
     )
 

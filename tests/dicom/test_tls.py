@@ -239,6 +239,25 @@ async def test_transport_carries_a_stream(ours: Authority, router: Credential) -
     await right.aclose()
 
 
+async def test_nothing_in_the_clear_without_a_handshake(ours: Authority) -> None:
+    """Neither in nor out, whatever the order in which it is used."""
+    with listen("127.0.0.1", 0) as listening:
+        one = socket.create_connection(listening.getsockname())
+        listening.setblocking(True)
+        plain, _ = listening.accept()
+    end = calls(ours)(SocketTransport(one))
+    plain.sendall(b"in the clear")
+    await end.send([b"in the clear"])
+    plain.shutdown(socket.SHUT_WR)
+    buffer = bytearray(100)
+    assert await end.receive_into(memoryview(buffer)) == 0
+    assert buffer == bytes(100)
+    assert end.certificate_names == frozenset()
+    await end.aclose()
+    assert plain.recv(100) == b""
+    plain.close()
+
+
 async def test_record_that_was_tampered_with(ours: Authority, router: Credential) -> None:
     """A changed byte is an error, never content."""
     left, right = await shaken(calls(ours), takes(router))

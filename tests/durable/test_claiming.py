@@ -79,6 +79,33 @@ async def test_another_destination_does_not_take_a_study(world: World) -> None:
         assert await claimed(world, study) == [3]
 
 
+async def test_a_study_that_an_open_association_is_for_is_left_to_it(world: World) -> None:
+    """Even if nothing of it is in flight; what has no UID is never somebody's."""
+    async with world.running("A"):
+        for study in ("S1", "", "S2"):
+            await world.accepted("A", study=study)
+        others = Wanted(5, per=AssociationPer.STUDY, without=frozenset({"S1"}))
+        assert [await claimed(world, others) for _ in range(3)] == [[2], [3], []]
+
+
+async def test_what_was_left_at_the_claim_is_not_due_again(world: World) -> None:
+    """It is another association's; but what is queued since then wakes, however long it has been due."""
+    async with world.running("A"):
+        for _ in range(3):
+            await world.accepted("A")
+        study = Wanted(1, per=AssociationPer.STUDY)
+        claim = await world.queue.claim("A", "forwarder", study, world.clock())
+        later = Settlement(1, State.QUEUED, next_attempt_at=world.clock() + MINUTE)
+        await world.queue.settle(claim, [later], world.clock())
+        await world.queue.claim("A", "forwarder", study, world.clock())
+        assert await claimed(world, study) == []
+        assert await world.queue.next_due("A") == world.clock()
+        assert await claimed(world, study) == []
+        await world.accepted("A")
+        assert await world.queue.next_due("A", world.clock()) == world.clock() + MINUTE
+        await world.queue.changed("A")
+
+
 async def test_a_study_goes_by_priority_too(world: World) -> None:
     """Its urgent instances first, whatever came first."""
     async with world.running("A"):

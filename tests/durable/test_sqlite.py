@@ -412,6 +412,28 @@ async def test_a_renamed_destination_takes_its_deliveries_along(world: World) ->
         assert await world.queue.settle(claim, all_as(claim, State.QUEUED), world.clock()) == 1
 
 
+async def test_what_is_accepted_for_the_old_name_meanwhile_is_held(world: World) -> None:
+    """It was routed before the reload; the next one carries it over, and nothing waits for a name that is gone."""
+    async with world.running("OLD"):
+        await world.queue.configured({"NEW": "OLD"}, world.clock())
+        await world.accepted("OLD")
+        assert await world.states(destination="OLD") == [State.HELD]
+        await world.queue.configured({"NEW": "OLD"}, world.clock())
+        assert await world.states(destination="NEW") == [State.QUEUED]
+
+
+async def test_what_is_settled_after_a_rename_wakes_under_the_new_name(world: World) -> None:
+    """The claim still says the old one."""
+    async with world.running("OLD"):
+        await world.accepted("OLD")
+        claim = await claimed(world, "OLD")
+        await world.queue.configured({"NEW": "OLD"}, world.clock())
+        await world.queue.next_due("NEW")
+        await world.queue.settle(claim, all_as(claim, State.QUEUED), world.clock())
+        with anyio.fail_after(5):
+            await world.queue.changed("NEW")
+
+
 async def test_a_name_in_use_is_not_carried_over(world: World) -> None:
     """``renamed_from`` a destination that still exists means nothing; one that both had is joined to the new one."""
     async with world.running("OLD"):

@@ -24,7 +24,8 @@ from router.model.delivery import Accepted, Order, State
 from router.model.instance import Arrival
 from router.model.outcome import Cause
 from router.rules.acceptance import Truncated
-from router.rules.routing import LOOP_LIMIT, Unrouted
+from router.rules.conditions import AllOf
+from router.rules.routing import LOOP_LIMIT, Route, Target, Unrouted
 from tests.durable.world import NOON, ScriptedDisk, World, failing
 from tests.flow.objects import data_set, element, offer, pieces, routing
 
@@ -326,6 +327,15 @@ async def test_routing_may_change_between_two_instances(entrance: Entrance) -> N
         assert await entrance.send() == STORED
         entrance.intake.routing = routing(unrouted=Unrouted.REFUSE)
         assert (await entrance.send(data_set(modality="MR"))).status == 0x0124
+
+
+async def test_what_cannot_be_routed_now_leaves_nothing(entrance: Entrance) -> None:
+    """To whom the study is owed cannot be looked up: the object is refused, and does not fill the disk."""
+    either = Route("either", AllOf(()), (Target(("PACS", "BACKUP")),))
+    async with entrance.open(routing(either)):
+        await entrance.world.disk_work(entrance.world.desk.close)
+        assert (await entrance.send()).status == 0xA700
+        assert entrance.world.files() == set()
 
 
 # Loops

@@ -279,7 +279,7 @@ async def test_what_waits_moves_to_the_next_that_works(flow: Flow) -> None:
     def make(destination: Destination) -> "object":
         return flow.forwarder(destination, backup if destination.name == "BACKUP" else flow.pacs)
 
-    forwarders = Forwarders(make, flow.queue, clock=flow.clock)  # type: ignore[arg-type]  # it is one
+    forwarders = Forwarders(make)  # type: ignore[arg-type]  # it is one
     choices = Choices(flow.world.desk, forwarders.in_trouble)
     failover = Failover(
         flow.queue,

@@ -9,7 +9,19 @@ import pytest
 from router.model.delivery import Priority, Standing
 from router.model.destination import Destination, Window
 from router.rules import pacing
-from router.rules.pacing import CLAIMED_AT_ONCE, Go, Reason, Use, Wait, fewer, has_room, pace, paid_until, turn
+from router.rules.pacing import (
+    CLAIMED_AT_ONCE,
+    Go,
+    Reason,
+    Use,
+    Wait,
+    fewer,
+    has_room,
+    pace,
+    pace_of_trial,
+    paid_until,
+    turn,
+)
 
 pytestmark = pytest.mark.unit
 
@@ -86,3 +98,22 @@ def test_with_a_backlog_fresh_ones_have_every_second_cycle() -> None:
     assert {(priority, newest) for priority, newest in (turn(number, behind=True) for number in range(14))} == {
         (priority, newest) for priority in Priority for newest in (False, True)
     }
+
+
+@pytest.mark.parametrize(
+    ("destination", "use", "expected"),
+    [
+        (PACS, replace(IDLE, standing=Standing(1, NOW)), Go(CLAIMED_AT_ONCE)),
+        (PACS, replace(IDLE, standing=Standing(1, NOW), paused=True), Wait(Reason.PAUSED)),
+        (PACS, replace(IDLE, standing=Standing(1, NOW), others=2), Go(CLAIMED_AT_ONCE)),
+        (
+            replace(PACS, only=(NIGHT,)),
+            replace(IDLE, standing=Standing(1, NOW)),
+            Wait(Reason.OUTSIDE_WINDOW, datetime(2026, 1, 5, 19).astimezone(UTC)),
+        ),
+        (replace(PACS, max_bytes_per_second=1), replace(IDLE, paid_until=LATER), Wait(Reason.BANDWIDTH, LATER)),
+    ],
+)
+def test_what_keeps_back_a_trial(destination: Destination, use: Use, expected: pacing.Pace) -> None:
+    """A destination in trouble is tried all the same, but not against an operator, its window or its bandwidth."""
+    assert pace_of_trial(destination, use) == expected

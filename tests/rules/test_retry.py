@@ -17,6 +17,7 @@ from router.rules.retry import (
     outcome_of_answer,
     outcome_of_failure,
     settle,
+    shows_it_works,
     trouble,
     waiting_time,
 )
@@ -127,6 +128,24 @@ def test_every_failure(cause: Cause) -> None:
             assert outcome == Deferred(Scope.DESTINATION, cause, "why", hold=True)
         case _:
             assert outcome == Deferred(Scope.DESTINATION, cause, "why")
+
+
+@pytest.mark.parametrize(
+    ("outcome", "shown"),
+    [
+        (Stored(0), True),
+        (Refused(Cause.CANNOT_UNDERSTAND, "why", 0xC000), True),
+        (Refused(Cause.NO_CONTEXT, "why"), True),
+        (Refused(Cause.PAYLOAD_DAMAGED, "why"), False),
+        (Deferred(Scope.INSTANCE, Cause.AE_TITLE_UNKNOWN, "why"), True),
+        (Deferred(Scope.INSTANCE, Cause.LOCAL_TROUBLE, "why"), False),
+        (Deferred(Scope.UNDECIDED, Cause.OUT_OF_RESOURCES, "why", 0xA700), False),
+        (Deferred(Scope.DESTINATION, Cause.CONNECT_FAILED, "why"), False),
+    ],
+)
+def test_what_shows_that_a_destination_works(outcome: Outcome, shown: bool) -> None:  # noqa: FBT001 -- a parameter
+    """Whatever it answers to one instance; not what went wrong here, nor what is its own trouble."""
+    assert shows_it_works(outcome) is shown
 
 
 # Waiting

@@ -347,6 +347,25 @@ def test_a_destination_is_owed_an_instance_once() -> None:
     assert order.terms.priority is Priority.URGENT
 
 
+def test_a_less_urgent_second_target_changes_nothing() -> None:
+    """The most urgent of the targets that choose a destination counts, whichever comes first."""
+    (order,) = owed_to(Target(("BACKUP", "OTHER")), EITHER, *to("BACKUP"), in_trouble=frozenset({"PACS"}))
+    assert (order.destination, order.terms.priority) == ("BACKUP", Priority.URGENT)
+    assert order.terms.first_of == EITHER.first_of
+
+
+def test_the_sender_is_passed_over_where_there_is_another() -> None:
+    """Of several destinations the very peer that sent it is not the first that works; alone it would be a loop."""
+    found = orders(
+        Decision({Target(("MIRROR", "PACS")): Priority.NORMAL}),
+        destinations={each.name: each for each in (PACS, MIRROR)},
+        unrouted=Unrouted.HOLD,
+        envelope=ENVELOPE,
+    )
+    assert kinds(found) == [("PACS", State.QUEUED, None)]
+    assert kinds(ordered("MIRROR")) == [("MIRROR", State.DROPPED, Cause.LOOP)]
+
+
 def test_terms_are_those_of_route_and_destination() -> None:
     """What a destination asks for stands in every order for it, with the route's priority."""
     picky = Destination(
