@@ -238,7 +238,8 @@ class Daemon:
             # What was accepted for an old name until now is carried over as well.
             await self._configure_queue(configuration)
         except QueueError as error:
-            self._journal.publish(SpoolTrouble(error=f"what arrived during the reload may wait for another one: {error}"))
+            sentence = f"what arrived during the reload may wait for another one: {error}"
+            self._journal.publish(SpoolTrouble(error=sentence))
         return []
 
     # What a configuration has running

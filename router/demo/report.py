@@ -214,7 +214,7 @@ def _explain(console: Console, names: Sequence[str], reason: Reason) -> None:
 def _what_next(console: Console, folder: Path | None) -> None:
     lines = (
         [
-            "Next: `dicom-router demo --stay` keeps the router running and names its page, where all of this can be seen;",
+            "Next: `dicom-router demo --stay` keeps the router running and names its page, which shows all of this;",
             "`dicom-router demo --keep` leaves the configuration, the spool, and what the PACS received;",
             "`dicom-router echo HOST:PORT --aet TITLE` asks a PACS of yours whether it listens.",
         ]
