@@ -11,6 +11,10 @@ from router.protocol import Aborted, Closed, Connection, Event, Fragment
 
 C = TypeVar("C", bound=Connection)
 
+FRAGMENTS_OF_A_PIECE = 1024
+"""At most: a view costs thirty times the seven bytes that a peer sends for a fragment of one, and a buffer has room for
+150,000 of those. It is also what one ``writev`` takes (IOV_MAX)."""
+
 LAST_WORDS = 2.0
 """Seconds for an A-ABORT or a last answer to leave, and for the peer to close (ARTIM, PS3.8 9.1.5)."""
 
@@ -85,10 +89,14 @@ class Link(Generic[C]):
             self._pdu_deadline = None
             match event:
                 case Fragment(content=content, last=last):
-                    collected.append(content)
+                    if content or last:
+                        collected.append(content)
                     if last:
                         yield Piece(collected, last=True)
                         return
+                    if len(collected) == FRAGMENTS_OF_A_PIECE:
+                        yield Piece(collected, last=False)
+                        collected = []
                 case Aborted():
                     raise PeerLeftError("the peer aborted the association before the last fragment of a data set")
                 case Closed():

@@ -47,7 +47,8 @@ class Forwarders(Mapping[str, Forwarder]):
         for name, destination in wanted.items():
             if name not in self._running:
                 forwarder = self._running[name] = self._make(destination)
-                predecessor, self._ended[name] = self._ended.get(name), anyio.Event()
+                predecessor = self._ended.get(name) or self._ended.get(destination.renamed_from or "")
+                self._ended[name] = anyio.Event()
                 moving.start_soon(self._run_after, predecessor, forwarder, self._ended[name])
 
     def stop(self) -> None:
@@ -77,7 +78,7 @@ class Forwarders(Mapping[str, Forwarder]):
         )
 
     async def _run_after(self, predecessor: anyio.Event | None, forwarder: Forwarder, ended: anyio.Event) -> None:
-        """Forward once the forwarder before, of the same name, has ended: two would exceed the destination's limits."""
+        """Forward once the forwarder before it has ended: two would exceed the destination's limits."""
         try:
             if predecessor is not None:
                 await predecessor.wait()

@@ -1,5 +1,6 @@
 """Hosts that mean no good, against the real program: a modality beside them notices nothing, nothing stays behind."""
 
+import re
 import socket
 import ssl
 import zlib
@@ -197,6 +198,27 @@ def _objects_in(port: int, seconds: float, pause: Event) -> float:
     return len(doctor.sent) / seconds
 
 
+@pytest.mark.row("C5", "a data set in fragments of nothing, or of one byte")
+@pytest.mark.parametrize("content", [b"", b"x"], ids=["empty", "one byte"])
+def test_fragments_of_nothing(start: Routers, pacs: Pacses, content: bytes) -> None:
+    """What is kept of a fragment while a buffer fills is more than such a fragment has: there are not many of them."""
+    router = warmed_up(start(destinations=[pacs().destination()]))
+    pieces = p_data(*[pdv(1, 0, content)] * 10_000)
+    before = _highest(router)
+    with socket.create_connection(("127.0.0.1", router.port), PATIENCE) as connection:
+        connection.sendall(REQUEST)
+        assert connection.recv(4096)[:1] == b"\2"
+        connection.sendall(p_data(pdv(1, 3, STORE)) + pieces * 14 + p_data(pdv(1, 2, b"")))
+        assert connection.recv(4096)[:1] == b"\4"
+    assert _highest(router) - before < 16 * MIB
+
+
+def _highest(router: Program) -> int:
+    """Bytes of memory that it had at any time."""
+    (highest,) = re.findall(r"VmHWM:\s*(\d+) kB", Path(f"/proc/{router.process.pid}/status").read_text())
+    return int(highest) * 1024
+
+
 @pytest.mark.row("L5", "clients on the port for TLS that say nothing, half a ClientHello, or no TLS")
 def test_mute_clients_of_tls(start: Routers, free_port: FreePort, tmp_path: Path, record_property: Record) -> None:
     """Whoever shakes hands is served meanwhile; each of the others costs one deadline."""
@@ -352,10 +374,12 @@ def test_bombs(start: Routers, pacs: Pacses, record_property: Record) -> None:
             dataset=zeros + bytes(len(zeros) % 2),
         ),
     ]
+    highest = _highest(router)
     with as_before(router):
         for bomb in bombs:
             (status,) = send(router.port, [bomb])
             assert status == 0 or status >> 12 in {0xA, 0xC}
             assert send(router.port, [made(2)]) == [0]
         router.until_delivered()
+    assert _highest(router) - highest < 32 * MIB
     record_property("rounds", len(bombs))

@@ -312,3 +312,25 @@ async def test_a_destination_that_everything_was_moved_from_is_tried_with_what_c
         assert not forwarders.in_trouble()
         moving.cancel_scope.cancel()
     assert flow.happened(FailedOver)
+
+
+async def test_a_renamed_destination_waits_for_the_one_it_was(flow: Flow) -> None:
+    """Under whatever name: never are more associations open than it takes."""
+
+    async def respond(_: Outgoing) -> Response:
+        await anyio.sleep(5)
+        return Answered(0)
+
+    flow.pacs.respond = respond
+    renamed = replace(PACS, name="NEW", renamed_from="PACS")
+    forwarders = Forwarders(flow.forwarder)
+    async with flow.open(PACS), anyio.create_task_group() as moving:
+        forwarders.configure([PACS], moving)
+        await flow.owe("A", "B")
+        await anyio.sleep(1)
+        await flow.queue.configured({"NEW": "PACS"}, flow.clock())
+        forwarders.configure([renamed], moving)
+        await anyio.sleep(30)
+        moving.cancel_scope.cancel()
+    assert flow.pacs.received == ["A", "B"]
+    assert flow.pacs.most_open == 1
