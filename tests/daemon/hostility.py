@@ -11,8 +11,6 @@ from threading import Event, Thread
 from time import monotonic
 from typing import Self
 
-from tests.daemon.objects import Object
-
 RESET = struct.pack("ii", 1, 0)
 """SO_LINGER: closing sends a reset."""
 TURN = 0.02
@@ -193,8 +191,3 @@ class Stalling:
                         elif left:
                             near.sendall(content[:left])
                             left -= min(left, len(content))
-
-
-def with_dataset(one: Object, dataset: bytes) -> Object:
-    """The same instance with other content."""
-    return Object(one.identity, one.head, dataset)
