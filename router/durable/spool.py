@@ -200,16 +200,15 @@ class Spool:
             free, total = status.f_bavail * status.f_frsize, status.f_blocks * status.f_frsize
             wanted = min(BALLAST, total // BALLAST_PART)
             ballast = self.directory / "ballast"
-            there = ballast.exists() and ballast.stat().st_size >= wanted
-            # Neither taking nor giving it brings us to where the other is due.
-            if not there and free > 3 * wanted:
-                there = _reserved(ballast, wanted)
-                free -= wanted if there else 0
-            elif there and free < wanted:
+            held = ballast.stat().st_size if ballast.exists() else 0
+            # Neither taking nor giving it up brings us to where the other is due.
+            if held < wanted and free > 3 * wanted:
+                free, held = free + held, _reserved(ballast, wanted)
+                free -= held
+            elif held and free < wanted:
                 ballast.unlink()
-                there = False
-                free += wanted
-            return free if there else free - wanted, total
+                free, held = free + held, 0
+            return free - max(0, wanted - held), total
 
     def absolute(self, path: PurePath) -> Path:
         """Where a payload lies; ``OSError`` (EINVAL) for a path that is not of the layout."""
@@ -333,16 +332,16 @@ def _hour(now: datetime) -> str:
     return now.astimezone(UTC).strftime("%Y%m%d%H")
 
 
-def _reserved(path: Path, size: int) -> bool:
-    """Whether a file could be made that takes so much room."""
+def _reserved(path: Path, size: int) -> int:
+    """How much room the file takes from now on: ``size``, or none when there is not so much."""
     try:
         with path.open("wb") as file:
             os.posix_fallocate(file.fileno(), 0, size)
     except OSError:
         with suppress(OSError):
             path.unlink()
-        return False
-    return True
+        return 0
+    return size
 
 
 def _arriving(final: Path) -> Path:

@@ -20,6 +20,7 @@ from tests.daemon.waiting import PATIENCE, until
 
 pytestmark = [
     pytest.mark.trust,
+    pytest.mark.row("C6", "bad input to the real program, of each kind: one answer, one line, nothing kept"),
     # What pydicom, in the PACS, thinks of UIDs that are none.
     pytest.mark.filterwarnings("ignore::UserWarning:pydicom"),
 ]

@@ -230,6 +230,7 @@ def _refused(router: Program) -> tuple[int, str]:
     return code, words
 
 
+@pytest.mark.row("F22", "two daemons on one spool")
 def test_one_daemon_per_spool(start: Routers, routers: Routers) -> None:
     """A second one on the same spool ends with 75 and says who has it; the first does not notice."""
     first = start(destinations=NOWHERE)
@@ -281,6 +282,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     subprocess.run(["umount", disk], check=True)
 
 
+@pytest.mark.row("F4", "a small disk fills up, to its reserve or to its end, and is given room again")
 @pytest.mark.parametrize("reserve", ["1MiB", "0B"], ids=["reserve", "disk"])
 def test_a_full_spool_refuses_for_the_moment(routers: Routers, pacs: Pacses, small_disk: Path, reserve: str) -> None:
     """A700H, by the reserve or by the disk itself; what was accepted is delivered, and with room all goes on."""

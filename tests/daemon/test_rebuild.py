@@ -17,7 +17,10 @@ from tests.daemon.program import Program
 from tests.daemon.sinks import Pacs
 from tests.daemon.waiting import until
 
-pytestmark = pytest.mark.trust
+pytestmark = [
+    pytest.mark.trust,
+    pytest.mark.row("F7", "the queue's database is deleted, cut or overwritten, also after SIGKILL; the history too"),
+]
 
 ROUTED = [made(number) for number in range(1, 7)]
 UNROUTED = made(7, Modality="SR")

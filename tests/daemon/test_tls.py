@@ -24,7 +24,10 @@ from tests.daemon.sinks import destination
 from tests.daemon.waiting import PATIENCE, until
 from tests.samples import samples
 
-pytestmark = pytest.mark.trust
+pytestmark = [
+    pytest.mark.trust,
+    pytest.mark.row("F15", "TLS with DCMTK and OpenSSL: what must pass, and certificates and peers that must not"),
+]
 
 Dcmtk = Callable[[str], Path]
 

@@ -396,6 +396,21 @@ def test_the_ballast_is_given_up_on_a_full_disk(spool: Spool, small_disk: SmallD
     assert not ballast.exists()
 
 
+def test_the_ballast_grows_with_the_disk(spool: Spool, small_disk: SmallDisk) -> None:
+    """One that is too small is given up like any other, and made anew when there is room."""
+    ballast = spool.directory / "ballast"
+    ballast.write_bytes(bytes(512))
+    small_disk.others = 54
+    assert spool.free() == (6 * 512, 64 * 512)
+    small_disk.others = 60
+    assert spool.free() == (0, 64 * 512)
+    assert not ballast.exists()
+    ballast.write_bytes(bytes(512))
+    small_disk.others = 0
+    assert spool.free() == (60 * 512, 64 * 512)
+    assert ballast.stat().st_size == 4 * 512
+
+
 def test_a_ballast_that_cannot_be_had(spool: Spool, small_disk: SmallDisk, monkeypatch: pytest.MonkeyPatch) -> None:
     """It is done without; nothing is left of the attempt."""
     monkeypatch.setattr(os, "posix_fallocate", lambda *_: small_disk.posix_fallocate(-1, 0, 1 << 20))

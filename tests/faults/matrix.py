@@ -60,8 +60,10 @@ class Matrix:
             self._rows.setdefault(mark.args, Row(*mark.args)).add(report)
         return report
 
-    def pytest_sessionfinish(self) -> None:
-        """Put the table between the markers of the document."""
+    def pytest_sessionfinish(self, exitstatus: int) -> None:
+        """Put the table between the markers of the document, unless somebody broke the run off."""
+        if exitstatus not in {pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED}:
+            return
         before, _, rest = DOCUMENT.read_text("utf-8").partition(BEGIN)
         _, _, after = rest.partition(END)
         DOCUMENT.write_text("\n".join((before + BEGIN, "", *table(self._rows.values()), "", END + after)), "utf-8")

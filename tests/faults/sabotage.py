@@ -28,9 +28,8 @@ NO_FILE_FSYNC = "no fsync of files"
 NO_DIRECTORY_FSYNC = "no fsync of directories"
 NORMAL = "commits are NORMAL"
 EARLY_UNLINK = "unlink before the commit"
-SHORT_WRITES = "short writes"
 FSYNC_FAILS = "an fsync fails"
-EVERY_13TH_FAILS = "every 13th call fails"
+BAD_DISK = "every 13th call fails, and writes are short"
 
 DISK_STEPS = ("create", "write", "pwrite", "fsync", "close", "rename", "fsync_directory", "unlink")
 QUEUE_STEPS = ("accept", "claim", "settle", "remove")
@@ -94,11 +93,11 @@ def _nothing(_disk: Disk, _what: int | Path) -> None:
 
 
 def _write_short(_disk: Disk, file: int, buffers: Sequence[memoryview]) -> int:
-    return os.writev(file, [buffers[0][:1000]])
+    return os.writev(file, [buffers[0][:8000]])
 
 
 def _pwrite_short(_disk: Disk, file: int, buffer: memoryview, offset: int) -> int:
-    return os.pwrite(file, buffer[:1], offset)
+    return os.pwrite(file, buffer[:16], offset)
 
 
 def _one_fsync_fails() -> AbstractContextManager[object]:
@@ -118,7 +117,8 @@ def _one_fsync_fails() -> AbstractContextManager[object]:
     return _with_disk({"fsync": fsync})
 
 
-def _every_13th_call_fails() -> AbstractContextManager[object]:
+def _bad_disk() -> AbstractContextManager[object]:
+    """Each error that a disk has, in turn, at every thirteenth call; and it takes a part of what it is given."""
     calls, errors = count(1), cycle([errno.EIO, errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EMFILE])
 
     def failing(call: Callable[..., T]) -> Callable[..., T]:
@@ -129,7 +129,9 @@ def _every_13th_call_fails() -> AbstractContextManager[object]:
 
         return fail
 
-    return _with_disk({step: failing(getattr(Disk, step)) for step in DISK_STEPS if step != "close"})
+    as_before = {step: getattr(Disk, step) for step in DISK_STEPS if step != "close"}
+    short = {"write": _write_short, "pwrite": _pwrite_short}
+    return _with_disk({step: failing(call) for step, call in {**as_before, **short}.items()})
 
 
 def _with_disk(calls: Mapping[str, Callable[..., Any]]) -> AbstractContextManager[object]:
@@ -161,9 +163,8 @@ def _sabotage(what: str) -> AbstractContextManager[object]:
         NO_DIRECTORY_FSYNC: lambda: _with_disk({"fsync_directory": _nothing}),
         NORMAL: lambda: patch.object(Database, "_synchronise", _careless_synchronise),
         EARLY_UNLINK: lambda: patch.object(Database, "submit", _careless_submit),
-        SHORT_WRITES: lambda: _with_disk({"write": _write_short, "pwrite": _pwrite_short}),
         FSYNC_FAILS: _one_fsync_fails,
-        EVERY_13TH_FAILS: _every_13th_call_fails,
+        BAD_DISK: _bad_disk,
     }
     return sabotages[what]()
 

@@ -9,17 +9,18 @@ from threading import Event
 
 import pytest
 
-from tests.daemon.conftest import Both, Routers
+from tests.daemon.conftest import Routers, Storescps
 from tests.daemon.ledger import ledger, same
 from tests.daemon.load import Load
 from tests.daemon.program import Program
+from tests.daemon.sinks import Storescp
 from tests.daemon.waiting import until
 from tests.faults import sabotage
 from tests.faults.matrix import rounds
 
 pytestmark = [pytest.mark.trust, pytest.mark.timeout(900)]
 
-OBJECTS_PER_KILL = 25
+OBJECTS_PER_KILL = rounds(8, 25)
 STEPS = [*product(sabotage.DISK_STEPS + sabotage.QUEUE_STEPS, ("before", "after"))]
 AT_MOST = 6
 """Times that a step happens before the process dies at it."""
@@ -29,7 +30,7 @@ AT_MOST = 6
 def test_at_any_moment(
     *,
     routers: Routers,
-    both: Both,
+    storescp: Storescps,
     dcmtk: Callable[[str], Path],
     tmp_path: Path,
     chance: Random,
@@ -38,7 +39,8 @@ def test_at_any_moment(
     """In the end both destinations have exactly what was answered 0000H."""
     kills = rounds(8, 100)
     pause = Event()
-    router = routers(**_to(both))
+    sinks = [storescp("FIRST"), storescp("SECOND")]
+    router = routers(**_to(sinks))
     with Load(router.port, dcmtk("storescu"), tmp_path) as load:
         for number in range(kills):
             if number % 3 == 0:
@@ -52,10 +54,10 @@ def test_at_any_moment(
             router.kill()
         router.start()
         load.wait_for(len(load.promised) + OBJECTS_PER_KILL)
-    promised = _all_arrived(router, load, both)
+    promised = _all_arrived(router, load, sinks)
     assert len(router.find("recovered")) > kills // 2
     kept = len(router.spooled())
-    for sink in both:
+    for sink in sinks:
         assert router.tally(sink.name) == {"delivered": kept}, "a payload without deliveries is nobody's"
     record_property("rounds", kills)
     record_property("objects", promised)
@@ -65,7 +67,7 @@ def test_at_any_moment(
 def test_at_every_step(
     *,
     routers: Routers,
-    both: Both,
+    storescp: Storescps,
     dcmtk: Callable[[str], Path],
     tmp_path: Path,
     chance: Random,
@@ -73,7 +75,8 @@ def test_at_every_step(
 ) -> None:
     """The process dies at that very step; in the end both destinations have exactly what was answered 0000H."""
     points = chance.sample(STEPS * 5, rounds(12, len(STEPS) * 5))
-    router = routers(**_to(both), spool={"keep_delivered": "0s"})
+    sinks = [storescp("FIRST"), storescp("SECOND")]
+    router = routers(**_to(sinks), spool={"keep_delivered": "0s"})
     with Load(router.port, dcmtk("storescu"), tmp_path) as load:
         for step, when in points:
             router.module = ("tests.faults.sabotage", sabotage.kill(when, step, chance.randint(1, AT_MOST)))
@@ -82,21 +85,21 @@ def test_at_every_step(
         router.module = ("tests.faults.sabotage", sabotage.NONE)
         router.start()
         load.wait_for(len(load.promised) + OBJECTS_PER_KILL)
-    promised = _all_arrived(router, load, both)
+    promised = _all_arrived(router, load, sinks)
     assert not [line for line in router.find("recovered") if line["outcome"]["lost"]]
     until(lambda: not router.spooled(), "an empty spool")
     record_property("rounds", len(points))
     record_property("objects", promised)
 
 
-def _to(sinks: Both) -> dict[str, Sequence[object]]:
+def _to(sinks: Sequence[Storescp]) -> dict[str, Sequence[object]]:
     return {
         "destinations": [sink.destination() for sink in sinks],
         "routes": [{"to": [sink.name for sink in sinks]}],
     }
 
 
-def _all_arrived(router: Program, load: Load, sinks: Both) -> int:
+def _all_arrived(router: Program, load: Load, sinks: Sequence[Storescp]) -> int:
     """How many objects were answered 0000H; all of them, and no others, have arrived."""
     assert not load.odd
     router.until_delivered(within=120)
