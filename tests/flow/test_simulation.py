@@ -21,6 +21,7 @@ from router.model.delivery import State
 from router.model.destination import Destination
 from router.model.outcome import Answered, Cause
 from router.model.transfer_syntax import IMPLICIT_VR_LITTLE_ENDIAN
+from tests.faults.matrix import ALL
 from tests.flow.pacs import (
     ABORTED,
     NO_ANSWER,
@@ -140,7 +141,8 @@ class FaultyPacs(Pacs):
                 return self._chance.uniform(0.01, 2)
 
 
-@pytest.mark.parametrize("seed", [2, 101])
+@pytest.mark.row("D1", "210 virtual hours with 150 hours of faults, two destinations, restarts at any moment")
+@pytest.mark.parametrize("seed", [2, 101, *(range(1000, 1010) if ALL else ())])
 async def test_everything_that_can_be_delivered_is(flow: Flow, seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """What P2, P3 and P4 promise, over 210 hours with 150 hours of faults and with restarts at any moment."""
     # The order in which trio runs what is ready is chance too; this is how Hypothesis makes it repeatable.
