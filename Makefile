@@ -46,7 +46,9 @@ dcmtk:
 		echo "Installing DCMTK, the peer that the tests talk to, xfsprogs, for a disk whose power fails, and chromium" >&2
 		export DEBIAN_FRONTEND=noninteractive
 		apt-get update -qq </dev/null
-		apt-get install -qq -y --no-install-recommends dcmtk xfsprogs chromium </dev/null >/dev/null
+		apt-get install -qq -y --no-install-recommends dcmtk xfsprogs </dev/null >/dev/null
+		apt-get install -qq -y --no-install-recommends chromium </dev/null >/dev/null ||
+			echo "There is no chromium: the test of the status page in a browser is left out" >&2
 	else
 		echo "DCMTK (storescp), or for root xfsprogs (mkfs.xfs), is not on the PATH, and the tests need it: install it" \
 			"(Debian: apt-get install dcmtk xfsprogs)" >&2
