@@ -275,7 +275,7 @@ def test_a_sender_that_stalls_anywhere(start: Routers, record_property: Record) 
     one = made(1)
     spoken = REQUEST + p_data(pdv(1, 3, STORE)) + p_data(pdv(1, 0, one.dataset[:300]))
     spoken += p_data(pdv(1, 2, one.dataset[300:400]))
-    places = range(0, len(spoken), rounds(13, 2))
+    places = range(0, len(spoken), rounds(29, 2))
     deadlines = {"request": "1s", "pdu": "1s", "between_pdus": "1s", "idle": "1s"}
     listen = {"deadlines": deadlines, "max_associations": 2000, "max_associations_per_host": 200}
     router = warmed_up(

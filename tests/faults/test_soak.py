@@ -21,7 +21,7 @@ from tests.faults.filesystem import FileSystem
 from tests.faults.matrix import ALL
 
 MINUTES = float(os.environ.get("DICOM_ROUTER_SOAK", "2" if ALL else "0"))
-FAULTS_PER_ROUND = 20 if MINUTES else 4
+FAULTS_PER_ROUND = 20 if MINUTES else 2
 
 pytestmark = [pytest.mark.trust, pytest.mark.timeout(60 * MINUTES + 600)]
 
