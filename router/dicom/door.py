@@ -1,15 +1,15 @@
 """Who may connect to a listener, and for how long without an association.
 
 Whoever does not behave takes places from itself alone: each host has a limit, the fullest host makes room for another,
-and who breaks the protocol again and again is shut out for a while.
+strangers before hosts that are known, and who breaks the protocol again and again is shut out for a while.
 """
 
-from collections import Counter
+from collections import Counter, OrderedDict
 from collections.abc import Callable
 from typing import Protocol
 
 from router.dicom.refusals import Refusals
-from router.rules.acceptance import Listener, may_connect
+from router.rules.acceptance import Listener, is_named, may_connect
 from router.rules.offences import Offences
 
 UNASSOCIATED = 64
@@ -18,6 +18,13 @@ those that are leaving."""
 
 UNASSOCIATED_OF_A_HOST = 8
 """Of one host, beyond its limit of associations: it may ask for all of them at once."""
+
+STRANGER = 8
+"""As many places of a known host weigh as much as one of a stranger. However many strangers come, they contend for
+places with each other; yet a few known hosts that break cannot keep all strangers out, a new modality among them."""
+
+MOST_KNOWN = 4096
+"""Hosts that are known at one time: who came longest ago is a stranger again."""
 
 
 class Visitor(Protocol):
@@ -47,6 +54,8 @@ class Door:
         self._standing: dict[str, dict[Visitor, bool]] = {}
         """By host, who came first stands first; whether it is leaving."""
         self._count = 0
+        self._known: OrderedDict[str, None] = OrderedDict()
+        """Hosts that the configuration names, or that had an association; who came last stands last."""
 
     def judge(self, host: str, listener: Listener) -> str | None:
         """Why ``host`` may not come in; None: there is a place for it, made if need be."""
@@ -54,6 +63,8 @@ class Door:
             return "no row of `allow` admits this address"
         if self._offences.shut_out(host, self._clock()) and not self.associations[host]:
             return "shut out for some seconds: it broke the protocol, or asked for no association, again and again"
+        if is_named(host, listener):
+            self._know(host)
         own = self._standing.get(host, {})
         if len(own) >= listener.max_associations_per_host + UNASSOCIATED_OF_A_HOST:
             leaving = next((visitor for visitor, leaves in own.items() if leaves), None)
@@ -61,11 +72,21 @@ class Door:
                 return "too many connections without an association are open from this host"
             self._evict(leaving)
         elif self._count >= UNASSOCIATED:
-            crowd = max(self._standing.values(), key=len)
-            if len(crowd) <= len(own):
+            crowd = max(self._standing, key=self._weight)
+            if self._weight(crowd) < self._weight(host, more=1):
                 return "too many connections without an association are open"
-            self._evict(next(iter(crowd)))
+            self._evict(next(iter(self._standing[crowd])))
         return None
+
+    def _weight(self, host: str, *, more: int = 0) -> int:
+        """Of the places that a host has, and ``more``; the heaviest makes room."""
+        return (len(self._standing.get(host, ())) + more) * (1 if host in self._known else STRANGER)
+
+    def _know(self, host: str) -> None:
+        self._known[host] = None
+        self._known.move_to_end(host)
+        if len(self._known) > MOST_KNOWN:
+            self._known.popitem(last=False)
 
     def _evict(self, visitor: Visitor) -> None:
         self.left(visitor)
@@ -86,8 +107,9 @@ class Door:
                 del self._standing[visitor.host]
 
     def associated(self, visitor: Visitor) -> None:
-        """It has an association: whatever its host did before is forgiven."""
+        """It has an association: its host is known, and whatever it did before is forgiven."""
         self.left(visitor)
+        self._know(visitor.host)
         self._offences.forgive(visitor.host)
 
     def refused(self, host: str, error: str, *, offence: bool = False) -> None:

@@ -18,6 +18,10 @@ from router.model.transfer_syntax import Kind, TransferSyntax, transfer_syntax
 from router.rules.network import Network, within
 from router.rules.user_identity import Users
 
+NARROW = 16
+"""Addresses of a network that `allow` names, at most, for each of them to count as named. A wider one says where peers
+are, not who they are: it has room for as many attackers as there are places."""
+
 _UID = re.compile(r"[0-9]+(?:\.[0-9]+)*", re.ASCII)
 _UID_LENGTH = 64
 
@@ -112,6 +116,12 @@ class Rejection:
 def may_connect(host: str, listener: Listener) -> bool:
     """Whether anybody at the address ``host`` may associate at all, under whatever AE title."""
     return listener.allow_any or any(_includes(allowed, host) for allowed in listener.allow)
+
+
+def is_named(host: str, listener: Listener) -> bool:
+    """Whether a row of ``allow`` names ``host`` itself, or a network of a few addresses that it is in."""
+    narrow = (network for allowed in listener.allow for network in allowed.hosts if network.num_addresses <= NARROW)
+    return within(host, narrow)
 
 
 def admit_association(

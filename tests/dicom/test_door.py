@@ -4,7 +4,7 @@ from ipaddress import ip_network
 
 import pytest
 
-from router.dicom.door import UNASSOCIATED, UNASSOCIATED_OF_A_HOST, Door
+from router.dicom.door import MOST_KNOWN, STRANGER, UNASSOCIATED, UNASSOCIATED_OF_A_HOST, Door
 from router.dicom.refusals import Refusals
 from router.journal import Journal
 from router.rules.acceptance import Allowed, Listener
@@ -98,6 +98,75 @@ def test_who_has_most_already_gets_no_more() -> None:
     patient = Listener(allow_any=True, max_associations_per_host=100)
     assert way.comes("host 0", patient) == "too many connections without an association are open"
     assert isinstance(way.comes("other"), Somebody)
+
+
+def in_mid_handshake(way: Doorway, host: str, listener: Listener = LISTENER) -> Somebody:
+    """Somebody who has not said yet who it is."""
+    visitor = way.comes(host, listener)
+    assert isinstance(visitor, Somebody)
+    return visitor
+
+
+def siege(way: Doorway, hosts: int = 10 * UNASSOCIATED, listener: Listener = LISTENER) -> None:
+    """By many hosts, none of which ever had an association; each comes once."""
+    for number in range(hosts):
+        assert isinstance(way.comes(f"attacker {number}", listener), Somebody)
+
+
+def test_more_attackers_than_places_do_not_evict_whom_the_configuration_names() -> None:
+    """A modality in its handshake stays, and another one comes in; strangers make room for each other."""
+    way = Doorway()
+    rules = Listener(allow=(Allowed("CT1", (ip_network("10.0.0.1/32"), ip_network("10.0.0.2/32"))), Allowed("MR1")))
+    modality = in_mid_handshake(way, "10.0.0.1", rules)
+    siege(way, listener=rules)
+    other = in_mid_handshake(way, "10.0.0.2", rules)
+    siege(way, listener=rules)
+    assert not modality.evicted
+    assert not other.evicted
+    assert way.door._count == UNASSOCIATED
+
+
+def test_more_attackers_than_places_do_not_evict_who_had_an_association() -> None:
+    """Also if anybody may connect; a stranger's handshake can be cut short, and it may come again."""
+    way = Doorway()
+    way.door.associated(in_mid_handshake(way, "modality"))
+    again, stranger = in_mid_handshake(way, "modality"), in_mid_handshake(way, "stranger")
+    siege(way)
+    assert not again.evicted
+    assert stranger.evicted
+    assert isinstance(way.comes("stranger"), Somebody)
+
+
+def test_known_hosts_keep_no_stranger_out() -> None:
+    """One that has many places without an association makes room for a stranger; one that has few does not."""
+    way = Doorway()
+    hosts = UNASSOCIATED // (STRANGER - 1)
+    known = [f"known {number}" for number in range(hosts)]
+    for host in known:
+        way.door.associated(in_mid_handshake(way, host))
+    for host in known:
+        way.fill(host, STRANGER - 1)
+    greedy = way.fill(known[0], UNASSOCIATED - way.door._count)
+    assert isinstance(way.comes("stranger"), Somebody)
+    assert isinstance(way.comes("another stranger"), Somebody), "the first stranger makes room"
+    assert len(greedy) == 1
+    way.door.associated(in_mid_handshake(way, "one more known"))
+    way.fill("one more known", UNASSOCIATED - way.door._count)
+    assert way.comes("stranger") == "too many connections without an association are open"
+
+
+def test_hosts_that_are_known_are_bounded() -> None:
+    """Who came longest ago is a stranger again; who comes often is not."""
+    way = Doorway()
+    for number in range(MOST_KNOWN):
+        way.door.associated(Somebody(f"host {number}"))
+    way.door.associated(Somebody("host 0"))
+    way.door.associated(Somebody("one more"))
+    assert len(way.door._known) == MOST_KNOWN
+    first, second = in_mid_handshake(way, "host 0"), in_mid_handshake(way, "host 1")
+    siege(way)
+    assert not first.evicted
+    assert second.evicted
 
 
 def test_who_has_released_gives_its_place_to_its_own_host() -> None:

@@ -21,6 +21,7 @@ from router.rules.acceptance import (
     Rejection,
     admit_association,
     answer_contexts,
+    is_named,
     may_connect,
 )
 
@@ -154,6 +155,22 @@ def test_who_may_connect_at_all() -> None:
     assert not may_connect("192.0.2.8", networks)
     assert not may_connect("10.1.2.3", Listener())
     assert may_connect("192.0.2.8", Listener(allow_any=True))
+
+
+def test_who_is_named() -> None:
+    """By its address, or with few others; a wide network, a name, and `allow_any` name nobody."""
+    rows = (
+        Allowed("CT1", (ip_network("192.0.2.7/32"), ip_network("10.0.0.0/8"))),
+        Allowed("MR1", (ip_network("198.51.100.16/28"),)),
+        Allowed("ANY"),
+    )
+    named = Listener(allow_any=True, allow=rows)
+    assert is_named("::ffff:192.0.2.7", named)
+    assert is_named("198.51.100.31", named)
+    assert not is_named("198.51.100.32", named)
+    assert not is_named("10.1.2.3", named)
+    assert not is_named("198.51.100.16", Listener(allow=(Allowed("MR1", (ip_network("198.51.100.0/27"),)),)))
+    assert not is_named("192.0.2.7", Listener(allow_any=True))
 
 
 def test_closed_by_default() -> None:
