@@ -189,10 +189,9 @@ class Attempt:
         pending = [*group]
         failure: Deferred | None = None
         self._line.chain_begins()
-        for strategy in self._in_order(pending):
-            due = [each for each in pending if self._is_due(each, strategy, unopened=failure is not None)]
-            if not due:
-                continue
+        order = self._in_order(pending)
+        while pending and (turn := self._turn(order, pending, unopened=failure is not None)) is not None:
+            strategy, due = turn
             self._begin(strategy, due, failure)
             failure = None
             try:
@@ -226,11 +225,24 @@ class Attempt:
         chain = negotiation.chain(destination.transfer_syntax_strategy, destination.max_association_retries)
         return self._learned.in_order(chain, wanted)
 
+    def _turn(
+        self, order: Sequence[Strategy], pending: Collection[Pending], *, unopened: bool
+    ) -> tuple[Strategy, Sequence[Pending]] | None:
+        """The strategy that comes next, and for whom; None: whoever is left waits, or has had them all."""
+        for strategy in order:
+            due = [each for each in pending if self._is_due(each, strategy, unopened=unopened)]
+            if not all(each.waits for each in due):
+                return strategy, due
+        return None
+
     def _is_due(self, each: Pending, strategy: Strategy, *, unopened: bool) -> bool:
-        """Whether a strategy has something for it that was not tried yet; if nothing could be tried before, any has."""
+        """Whether a strategy has something for it that was not tried yet; if nothing could be tried before, any has.
+
+        None has its turn twice, even if what was learned since it began has changed the order.
+        """
         if each.conversion is not None:
             return strategy is each.strategies[-1]
-        return (
+        return strategy not in each.strategies and (
             unopened
             or not each.strategies
             or negotiation.adds(each.identity, strategy, self.destination, converts, frozenset(each.tested))

@@ -129,8 +129,7 @@ class Round:
     async def _try(self, opened: Opened, plan: Plan, each: Pending) -> Outcome:
         match plan:
             case Unsupported():
-                wanted = negotiation.candidates(each.identity, self._strategy, self._destination, converts)
-                each.tested.update((each.identity.sop_class, syntax) for syntax in wanted)
+                self._rule_out(opened, each)
                 return each.outcome or retry.outcome_of_failure(self._no_context(each.identity, plan))
             case AsIs():
                 answer = await self._store(opened, plan, each, each.instance)
@@ -156,8 +155,19 @@ class Round:
             if isinstance(answer, Answered) and isinstance(outcome, Refused):
                 each.refused.add(plan.transfer_syntax)
             each.failed.add(plan.transfer_syntax)
-            each.tested.add((each.identity.sop_class, plan.transfer_syntax))
+            self._rule_out(opened, each)
         return outcome
+
+    def _rule_out(self, opened: Opened, each: Pending) -> None:
+        """What was proposed for it and refused as a context, or failed, is no reason for another strategy."""
+        sop_class = each.identity.sop_class
+        accepted = {
+            answer.transfer_syntax
+            for answer in opened.association.contexts
+            if answer.abstract_syntax == sop_class and answer.transfer_syntax not in each.failed
+        }
+        wanted = negotiation.candidates(each.identity, self._strategy, self._destination, converts)
+        each.tested.update((sop_class, syntax) for syntax in wanted if syntax not in accepted)
 
     async def _store(
         self, opened: Opened, plan: AsIs | Convert, each: Pending, instance: Outgoing

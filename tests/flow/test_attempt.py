@@ -472,6 +472,27 @@ async def test_a_fallback_that_waits_for_its_conversion_is_reported_once() -> No
         assert sending.said == ["Using universal fallback", "C-STORE successful", "C-STORE successful"]
 
 
+async def test_no_strategy_has_its_turn_twice() -> None:
+    """Neither one that opened no association, after a conversion that failed, nor one whose pairs were all refused."""
+    async with Sending(replace(PACS, transfer_syntax_strategy=Strategy.STANDARD)) as sending:
+        sending.pacs.refusal = lambda asked: aborted() if len(asked.pairs) > 2 else None
+        sending.transcoder.failure = Failed(Cause.CANNOT_CONVERT, "no")
+        found = await sending.send(instance("A", EXPLICIT_VR_BIG_ENDIAN))
+        assert found["A"].strategies_tried == (Strategy.STANDARD, CONSERVATIVE, UNIVERSAL)
+        assert sending.proposed == ["EI", "EI", "I"]
+        assert found["A"].associations == 3
+
+
+async def test_pairs_that_the_peer_refused_beside_the_one_that_failed_need_no_other_strategy() -> None:
+    """Implicit was refused, Big Endian cannot be made: no smaller proposal has anything else."""
+    async with Sending(replace(PACS, transfer_syntax_strategy=Strategy.STANDARD)) as sending:
+        sending.pacs.accepts = frozenset({EXPLICIT_VR_BIG_ENDIAN})
+        sending.transcoder.failure = Failed(Cause.CANNOT_CONVERT, "no")
+        found = await sending.send(instance("A"))
+        assert found["A"].strategies_tried == (Strategy.STANDARD,)
+        assert len(sending.pacs.asked) == 1
+
+
 async def test_trouble_of_the_destination_ends_conversions_too() -> None:
     """Two failures in a row: what is being converted has no result, and is not left to anybody."""
     async with Sending() as sending:

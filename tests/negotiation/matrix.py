@@ -159,9 +159,9 @@ def expected(each: Object, peer: Peer, strategy: Strategy) -> Fate:
             continue
         if not peer.accepts:
             return fate(Cause.SOP_CLASS_NOT_SUPPORTED, None)
+        settled.update(syntax for syntax in offered if syntax not in peer.accepts)
         best = next((syntax for syntax in offered if syntax in peer.accepts and syntax not in settled), None)
         if best is None:
-            settled.update(offered)
             cause = cause or Cause.NO_CONTEXT
         elif best != each.stored and each.exception(best):
             settled.add(best)
