@@ -4,10 +4,12 @@ What it says is what happened: by the router's journal and queue, and by what th
 """
 
 import json as json_text
+import math
 import signal
 import sys
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory, mkdtemp
 from time import monotonic
@@ -28,10 +30,17 @@ from router.dicom.survey import known_keywords
 from router.durable.queue import Entry, Query
 from router.durable.sqlite import SqliteDesk
 from router.journal import Journal
+from router.model.delivery import State
 from router.settings import Configuration, ConfigurationError, load
 
 AT_MOST = 30.0
 """Seconds in which nothing may be owed any more."""
+LOOK_AROUND = 120.0
+"""Seconds that the page stays for somebody at a terminal who did not ask for more."""
+
+SETTLED_WITHIN = 5.0
+"""Seconds from the last answer of a PACS until the queue has it."""
+
 INCOMPLETE = 1
 INTERRUPTED = 128 + signal.SIGINT
 
@@ -42,20 +51,21 @@ def main(*, json: bool, keep: bool = False, stay: bool = False, pacs: Sequence[P
     Args:
         json: the report is one JSON object on standard output.
         keep: leave the configuration, the spool, and what the PACS received.
-        stay: keep the router running, with its page, until somebody ends it.
+        stay: keep the router running, with its page, until somebody ends it; otherwise it stays for two minutes if
+            somebody sits at a terminal, and else not at all.
         pacs: others than the usual ones.
 
     Returns:
         The exit code: 0 only if every object that can be delivered was, unchanged.
     """
     code = INTERRUPTED
+    stays = math.inf if stay else LOOK_AROUND * (sys.stdin.isatty() and sys.stdout.isatty())
+    tell = partial(_tell, json=json)
     try:
-        with _folder(keep=keep) as folder:
-            with Live() as live:
-                report = anyio.run(_Demonstration(folder, pacs or usual(), live, keep=keep, stay=stay).run)
+        with _folder(keep=keep) as folder, Live() as live:
+            report = anyio.run(_Demonstration(folder, pacs or usual(), live, tell, keep=keep, stays=stays).run)
             if report is not None:
                 code = INCOMPLETE if report.all_problems else 0
-                _tell(report, json=json)
     except* (StartError, ConfigurationError) as errors:
         sys.stderr.write("".join(f"{sentence}\n" for sentence in _sentences(errors)))
         code = INCOMPLETE
@@ -93,13 +103,23 @@ def _folder(*, keep: bool) -> Iterator[Path]:
 class _Demonstration:
     """One run: who takes part, and in which order things happen."""
 
-    def __init__(self, folder: Path, pacs: Sequence[Pacs], live: Live, *, keep: bool, stay: bool) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        pacs: Sequence[Pacs],
+        live: Live,
+        tell: Callable[[Report], None],
+        *,
+        keep: bool,
+        stays: float,
+    ) -> None:
         self._folder = folder
         self._file = folder / "router.yaml"
         self._pacs = pacs
         self._live = live
+        self._tell = tell
         self._keep = keep
-        self._stay = stay
+        self._stays = stays
         self._port = configuration.free_port()
         self._page = configuration.free_port()
         self._seconds_to_accept = 0.0
@@ -109,7 +129,7 @@ class _Demonstration:
         began = monotonic()
         found = await anyio.to_thread.run_sync(samples, self._folder / "modality")
         await anyio.to_thread.run_sync(configuration.write, self._file, self._port, self._page, self._pacs)
-        self._live.introduce(len(found), self._pacs)
+        self._live.introduce(len(found), self._pacs, f"http://{HOST}:{self._page}")
         acting = anyio.CancelScope(deadline=anyio.current_time() + AT_MOST)
         ledger = Ledger(interrupted=acting.cancel)
         async with self._pacs_at_work(), anyio.create_task_group() as running:
@@ -119,14 +139,20 @@ class _Demonstration:
             if ledger.stopping:
                 return None
             self._live.fallbacks(ledger.fallbacks)
-            if self._stay:
-                self._live.say("PAGE", f"http://{HOST}:{self._page} shows what happened; Ctrl-C ends it")
+            entries = await self._settled()
+            report = await anyio.to_thread.run_sync(self._report, found, ledger, entries, monotonic() - began)
+            self._live.finish()
+            self._tell(report)
+            if self._stays:
+                for_so_long = "" if self._stays == math.inf else f"{self._stays:.0f} s, "
+                self._live.say("PAGE", f"http://{HOST}:{self._page} shows what happened, {for_so_long}until Ctrl-C")
+                self._live.say("COMMANDS", f"such as `dicom-router status --config {self._file}` ask the same router")
+            with anyio.move_on_after(self._stays):
                 await ledger.ended.wait()
-            else:
-                # In order, as an operator would end it: what is decided is in the queue afterwards.
+            if not ledger.stopping:
+                # In order, as an operator would end it.
                 signal.raise_signal(signal.SIGTERM)
-        entries = await self._entries()
-        return await anyio.to_thread.run_sync(self._report, found, ledger, entries, monotonic() - began)
+        return report
 
     def _read(self) -> Configuration:
         return load(self._file, environment={}, known_keywords=known_keywords())
@@ -172,11 +198,16 @@ class _Demonstration:
 
     # The end
 
-    async def _entries(self) -> Sequence[Entry]:
-        """What the queue says about each delivery."""
+    async def _settled(self) -> Sequence[Entry]:
+        """What the queue says about each delivery, as soon as it has the last answers too."""
         desk = SqliteDesk(self._folder / "spool" / "queue.db")
         await anyio.to_thread.run_sync(desk.open)
         try:
+            with anyio.move_on_after(SETTLED_WITHIN):
+                while any(  # noqa: ASYNC110 -- the queue tells its own daemon of changes, nobody else
+                    each.state is State.IN_FLIGHT for each in await desk.tallies() if each.deliveries
+                ):
+                    await anyio.sleep(0.02)
             return await desk.entries(Query(limit=1_000_000), now())
         finally:
             await anyio.to_thread.run_sync(desk.close)

@@ -44,14 +44,19 @@ class Live:
     ) -> None:
         self._bars.stop()
 
-    def introduce(self, sent: int, pacs: Sequence[Pacs]) -> None:
-        """Who takes part, and a bar for each."""
+    def finish(self) -> None:
+        """No bar moves any more."""
+        self._bars.stop()
+
+    def introduce(self, sent: int, pacs: Sequence[Pacs], page: str) -> None:
+        """Who takes part, where to watch, and a bar for each."""
         self._print(
             f"A modality sends {sent} objects. The router calls one stored when it is safe on disk, and then brings"
         )
         self._print(f"it to {len(pacs)} PACS, to each in a form that it takes, whatever happens there:")
         for each in pacs:
             self._print(f"  {each.name:<9} {each.character}")
+        self._print(f"Its page shows it as it happens: {page}")
         self._print("")
         self._bar[""] = self._bars.add_task("modality → router", total=sent, standing="")
         for each in pacs:

@@ -47,7 +47,7 @@ def is_storage(uid: str, *, accept_unknown: bool) -> bool:
 
 def name_of(uid: str) -> str:
     """The SOP class in words; the UID itself for one that no registry knows."""
-    return storage_sop_classes().get(uid, uid)
+    return "Verification" if uid == VERIFICATION else storage_sop_classes().get(uid, uid)
 
 
 def _is_uid(uid: str) -> bool:

@@ -62,7 +62,7 @@ async def test_a_glance_tells_what_is_wrong_and_since_when(api: Served) -> None:
     assert "Nothing can be received: the daemon is starting or stopping" in text
     assert "1 destination in trouble since 2031-05-07 09:00 UTC: RESEARCH." in text
     assert "Paused by an operator: PACS." in text
-    assert "2 deliveries wait for a decision." in text
+    assert "2 deliveries wait for a decision, the oldest received 2031-05-07 12:00 UTC." in text
     assert "Cannot connect What to do: Is the PACS up" in text
     assert "Since 09:00 UTC (3 h 0 min) Next attempt 12:00 UTC (in 40 s) Waiting 1 delivery, 48 bytes" in text
     assert "peer cannot understand the object" in text
@@ -145,6 +145,19 @@ async def test_filters_are_in_the_address_and_pages_follow_each_other(api: Serve
     assert "state: Input should be" in refused.text
 
 
+async def test_the_queue_begins_with_what_waits(api: Served) -> None:
+    """How many are in each other state is told beside it, also of one destination."""
+    browser = Browser(api, tokens=False)
+    page = await browser.see("/queue")
+    assert "2 deliveries, the oldest first" in page.text
+    assert "queued 2 held 1 dead 1 all" in page.text
+    assert "/queue?state=dead" in page.links()
+    assert "4 deliveries, the oldest first" in (await browser.see("/queue?state=")).text
+    assert "queued 1 dead 1 all" in (await browser.see("/queue?destination=PACS")).text
+    assert "held 1 dead 0 all" in (await browser.see("/queue?destination=%28none%29&state=held")).text
+    assert "queued dead all" in (await browser.see("/queue?calling_ae_title=MR1")).text
+
+
 async def test_a_delivery_tells_its_story(api: Served) -> None:
     """What happened, and what happens next."""
     browser = Browser(api, tokens=False)
@@ -191,15 +204,15 @@ async def test_studies_are_found(api: Served) -> None:
 
 
 async def test_the_configuration_in_force_is_shown_with_its_origins(api: Served) -> None:
-    """Section by section; with `only=written` without defaults."""
+    """Section by section; with `defaults=shown` with everything that nobody wrote."""
     browser = Browser(api, tokens=False)
     page = await browser.see("/configuration")
     assert "destinations[PACS].remote_host pacs.invalid" in page.text
     assert "router.yaml:6:" in page.text
     assert OPERATOR not in page.text
-    written = await browser.see("/configuration?only=written")
-    assert " default " in page.text
-    assert " default " not in written.text
+    everything = await browser.see("/configuration?defaults=shown")
+    assert " default " in everything.text
+    assert " default " not in page.text
 
 
 # Routing
@@ -423,7 +436,7 @@ async def test_a_session_ends(api: Served) -> None:
     assert not await logged_in(), "whoever kept the cookie"
     Browser(api, tokens=False)
     browser.guard.settings = replace(browser.guard.settings, tokens=())
-    assert "Log in to operate" in (await browser.see("/")).text, "a cookie is no login"
+    assert "Read only" in (await browser.see("/")).text, "a cookie is no login"
     browser.guard.settings = Browser(api).guard.settings
     await browser.log_in()
     api.world.clock.advance(LASTS)

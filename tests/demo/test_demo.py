@@ -181,7 +181,7 @@ async def test_stay(tmp_path: Path) -> None:
         start_new_session=True,
     )
     async with await start() as process:
-        said = await _until(process, b"Ctrl-C ends it")
+        said = await _until(process, b"until Ctrl-C")
         address = re.search(rb"http://127.0.0.1:\d+", said)
         assert address is not None
         page = await anyio.to_thread.run_sync(lambda: urlopen(address.group().decode()).read())

@@ -41,7 +41,7 @@ def pages(
         sessions: of those who log in.
         configuration: that is in force.
     """
-    renderer = Renderer(destinations.clock)
+    renderer = Renderer(destinations.clock, sessions)
 
     def our_ae_title() -> str:
         return (configuration().listeners[0].ae_titles or ("ROUTER",))[0]

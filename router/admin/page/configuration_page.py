@@ -28,9 +28,9 @@ class ConfigurationPage:
         return [Page("GET", "/configuration", self.show_configuration, self.renderer)]
 
     async def show_configuration(self, request: Request) -> Response:
-        """``GET /configuration``; ``?only=written`` leaves defaults out."""
+        """``GET /configuration``; ``?defaults=shown`` tells the defaults too, ten times as much."""
         configuration = self.configuration()
-        written = request.query_params.get("only") == "written"
+        written = request.query_params.get("defaults") != "shown"
         shown = [each for each in configuration.values if not (written and each.origin == DEFAULT)]
         return self.renderer.page(
             request,

@@ -17,6 +17,9 @@ from router.durable.queue import Seen
 from router.flow.trial import trial
 from router.rules.probing import COMMON_SOP_CLASSES
 
+MOST_UNFOLDED = 3
+"""Transfer syntaxes that are listed at once."""
+
 
 @dataclass(frozen=True, slots=True)
 class Appetite:
@@ -60,6 +63,7 @@ class DestinationPages:
                 "fix": fix,
                 "minutes": minutes(self.destinations, [shown.name]),
                 "appetites": appetites(shown.learned),
+                "MOST_UNFOLDED": MOST_UNFOLDED,
             },
         )
 

@@ -34,6 +34,8 @@ class Banner:
     """good, warning or bad: for the eye alone, since the words say it too."""
     headline: str
     sentences: tuple[str, ...] = ()
+    decide: bool = False
+    """The page has a list of what waits for a decision."""
 
 
 def banner(status: Status, reasons: Sequence[str]) -> Banner:
@@ -45,18 +47,21 @@ def banner(status: Status, reasons: Sequence[str]) -> Banner:
     """
     troubled = [each for each in status.destinations if each.state in TROUBLED]
     paused = [each.name for each in status.destinations if each.state is DestinationState.PAUSED]
-    kept = sum(each.deliveries[state].deliveries for each in status.destinations for state in KEPT & {*each.deliveries})
+    amounts = [each.deliveries[state] for each in status.destinations for state in KEPT & {*each.deliveries}]
+    kept = sum(amount.deliveries for amount in amounts)
     bad = [f"Nothing can be received: {reason}." for reason in reasons]
     if troubled:
         bad.append(_trouble(troubled))
     warnings = []
     if kept:
         verb = "waits" if kept == 1 else "wait"
-        warnings.append(f"{count(kept, 'delivery', 'deliveries')} {verb} for a decision.")
+        oldest = min((amount.oldest for amount in amounts if amount.oldest is not None), default=None)
+        received = "" if oldest is None else f", the oldest received {oldest:%Y-%m-%d %H:%M} UTC"
+        warnings.append(f"{count(kept, 'delivery', 'deliveries')} {verb} for a decision{received}.")
     if paused:
         warnings.append(f"Paused by an operator: {', '.join(paused)}.")
     if sentences := (*bad, *warnings):
-        return Banner("bad" if bad else "warning", sentences[0], sentences[1:])
+        return Banner("bad" if bad else "warning", sentences[0], sentences[1:], decide=bool(kept))
     return Banner("good", "Everything works.")
 
 

@@ -59,6 +59,9 @@ class QueuePages:
     async def list_deliveries(self, request: Request) -> Response:
         """``GET /queue``."""
         given = {name: value.strip() for name, value in request.query_params.items() if value.strip()}
+        if not request.url.query:
+            # Whoever comes without a question wants to know what waits, not everything that was delivered today.
+            given = {"state": State.QUEUED}
         filters = {name: given[name] for name in Filters.model_fields if name in given}
         asked = checked(
             {name: given[name] for name in ListRequest.model_fields if name in given} | _destination(filters),
@@ -70,6 +73,7 @@ class QueuePages:
             "queue",
             {
                 "found": found,
+                "counts": await self._counts(filters),
                 "filters": dict.fromkeys(Filters.model_fields, "") | filters,
                 "after": found.deliveries[-1].delivery if found.more else None,
                 "first": asked.after == 0,
@@ -78,6 +82,17 @@ class QueuePages:
                 "choices": self._choices(filters.get("destination", ""), asked.state),
             },
         )
+
+    async def _counts(self, filters: Mapping[str, str]) -> Mapping[State, int]:
+        """How many are in each state; nothing, where filters ask for what nobody has counted."""
+        if filters.keys() - {"destination", "state"}:
+            return {}
+        name = _destination(filters).get("destination", filters.get("destination"))
+        counts = dict.fromkeys(State, 0)
+        for tally in await self.queue.desk.tallies():
+            if name is None or tally.destination == name:
+                counts[tally.state] += tally.deliveries
+        return counts
 
     async def show_delivery(self, request: Request) -> Response:
         """``GET /deliveries/{delivery}``."""

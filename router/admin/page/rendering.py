@@ -15,7 +15,7 @@ from router import __version__
 from router.admin.exchange import shows_patient
 from router.admin.guard import ROLE
 from router.admin.page import words
-from router.admin.sessions import COOKIE
+from router.admin.sessions import COOKIE, Sessions
 from router.dicom.sop_classes import name_of
 from router.model.transfer_syntax import transfer_syntax
 from router.rules.routing import Refusal
@@ -49,13 +49,15 @@ def path(*parts: object, **query: object) -> str:
 class Renderer:
     """Of one daemon's pages."""
 
-    def __init__(self, clock: Callable[[], datetime]) -> None:
+    def __init__(self, clock: Callable[[], datetime], sessions: Sessions) -> None:
         """With what is in the package.
 
         Args:
             clock: for how long ago something was.
+            sessions: know whether anybody can log in.
         """
         self.clock = clock
+        self._sessions = sessions
         here = files(__package__)
         self.static: Mapping[str, bytes] = {name: here.joinpath("static", name).read_bytes() for name in MEDIA_TYPES}
         digests = {name: sha256(content).hexdigest()[:12] for name, content in self.static.items()}
@@ -71,6 +73,7 @@ class Renderer:
             "size": words.size,
             "span": words.span,
             "advice": words.advice,
+            "second": words.second,
             "moment": lambda instant: words.moment(instant, clock()),
             "ago": lambda instant: words.span(clock() - instant),
             "ahead": lambda instant: words.span(instant - clock()),
@@ -104,6 +107,7 @@ class Renderer:
         about = {
             "here": request.url.path,
             "operates": request.scope.get(ROLE) is Role.OPERATE,
+            "tokens": self._sessions.possible,
             "logged_in": COOKIE in request.cookies and request.scope.get(ROLE) is not None,
             "patient": shows_patient(request),
             "notice": _notice(request),

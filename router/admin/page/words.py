@@ -45,6 +45,11 @@ def moment(instant: datetime, now: datetime) -> Markup:
     return Markup('<time datetime="{}" title="{}">{}</time>').format(instant.isoformat(), exact, shown)
 
 
+def second(instant: datetime) -> Markup:
+    """``2031-05-07 10:42:07 UTC``: in a story the order within a minute matters."""
+    return Markup('<time datetime="{}">{}</time>').format(instant.isoformat(), f"{instant:%Y-%m-%d %H:%M:%S} UTC")
+
+
 def advice(sentence: str) -> Markup:
     """With `code` marked as such; everything else escaped."""
     return Markup(_CODE.sub(r"<code>\1</code>", str(escape(sentence))))  # noqa: S704 -- escaped before it is marked
