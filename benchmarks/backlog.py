@@ -76,7 +76,7 @@ async def _fill_and_ask(directory: Path, deliveries: int) -> Mapping[str, float]
         async with anyio.create_task_group() as running:
             await running.start(history.run)
             await running.start(queue.run)
-            await queue.configured({"PACS": None}, _now())
+            await queue.standings.configured({"PACS": None}, _now())
             for first in range(0, deliveries, AT_ONCE):
                 async with anyio.create_task_group() as accepting:
                     for number in range(first, min(first + AT_ONCE, deliveries)):

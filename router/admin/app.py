@@ -26,7 +26,7 @@ from router.admin.sessions import Sessions
 from router.admin.study_api import StudyApi
 from router.admin.waits import Steered
 from router.durable.history import History
-from router.durable.queue import Desk, Queue
+from router.durable.queue import Desk, Interventions
 from router.durable.spool import Spool
 from router.settings import Configuration
 
@@ -34,7 +34,7 @@ from router.settings import Configuration
 def application(
     *,
     desk: Desk,
-    queue: Queue,
+    interventions: Interventions,
     spool: Spool,
     history: History,
     forwarders: Mapping[str, Steered],
@@ -50,7 +50,7 @@ def application(
 
     Args:
         desk: answers what is read.
-        queue: does what is changed.
+        interventions: what is changed.
         spool: has the payloads.
         history: knows what happened.
         forwarders: by the name of their destination; say what waits for what, and are told to pause or to try.
@@ -63,8 +63,8 @@ def application(
         configuration: that is in force.
         clock: for how old something is, and when it is due.
     """
-    deliveries = QueueApi(desk, queue, spool, forwarders, clock)
-    destinations = DestinationApi(desk, queue, forwarders, activity, health, clock)
+    deliveries = QueueApi(desk, interventions, spool, forwarders, clock)
+    destinations = DestinationApi(desk, interventions, forwarders, activity, health, clock)
     studies = StudyApi(desk, history, forwarders, clock)
     return Starlette(
         routes=[

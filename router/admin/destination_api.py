@@ -31,7 +31,7 @@ from router.admin.exchange import answer, read
 from router.admin.health import Health
 from router.admin.queue_api import no_destination
 from router.admin.waits import Steered
-from router.durable.queue import Desk, Queue
+from router.durable.queue import Desk, Interventions
 from router.model.delivery import OPEN, Standing, State
 from router.rules.pacing import Wait
 
@@ -44,7 +44,7 @@ class DestinationApi:
     """``/api/status`` and everything below ``/api/destinations``."""
 
     desk: Desk
-    queue: Queue
+    interventions: Interventions
     forwarders: Mapping[str, Steered]
     activity: Activity
     health: Health
@@ -156,7 +156,7 @@ class DestinationApi:
         name = forwarder.destination.name
         if not paused:
             await forwarder.retry_now()
-        await self.queue.pause(name, self.clock(), paused=paused)
+        await self.interventions.pause(name, self.clock(), paused=paused)
         forwarder.pause(paused=paused)
         return Ordered(destination=name, state=state_of(forwarder.pace()))
 

@@ -9,7 +9,7 @@ import anyio
 from anyio import to_thread
 
 from router.durable.disk import Disk
-from router.durable.queue import Queue, QueueError
+from router.durable.queue import QueueError, Standings
 from router.durable.spool import Spool
 
 BEAT_SECONDS = 2.0
@@ -56,7 +56,7 @@ class Health:
     def __init__(
         self,
         *,
-        queue: Queue,
+        standings: Standings,
         spool: Spool,
         disk: WatchedDisk,
         reserve: Callable[[int], int],
@@ -65,7 +65,7 @@ class Health:
         """What is to be watched.
 
         Args:
-            queue: whose writer has to answer.
+            standings: whose writer has to answer, as the queue's.
             spool: whose disk needs room.
             disk: of the spool.
             reserve: bytes that stay free, of a disk of so many bytes.
@@ -74,7 +74,7 @@ class Health:
         self.lag = 0.0
         """Seconds by which the loop came too late to its latest beat."""
         self.disk = disk
-        self._queue = queue
+        self._standings = standings
         self._spool = spool
         self._reserve = reserve
         self._listening = listening
@@ -94,7 +94,7 @@ class Health:
         """Ask the writer for something that costs it nothing; try a disk that has failed."""
         self._asked = anyio.current_time()
         try:
-            await self._queue.standing("")
+            await self._standings.standing("")
         except QueueError:
             self._writes = False
         else:

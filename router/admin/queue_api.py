@@ -31,7 +31,7 @@ from router.admin.queue_bodies import (
     RetryRequest,
 )
 from router.admin.waits import Steered, waiting
-from router.durable.queue import Desk, Entry, Queue
+from router.durable.queue import Desk, Entry, Interventions
 from router.durable.spool import Spool
 from router.settings import Role
 
@@ -60,7 +60,7 @@ class QueueApi:
     """Everything below ``/api/queue``."""
 
     desk: Desk
-    queue: Queue
+    interventions: Interventions
     spool: Spool
     forwarders: Mapping[str, Steered]
     clock: Callable[[], datetime]
@@ -193,10 +193,10 @@ class QueueApi:
             return selection.changed(0)
         changed = 0
         if asked.to is not None:
-            changed = await self.queue.readdress(selection.deliveries, asked.to, self.clock())
+            changed = await self.interventions.readdress(selection.deliveries, asked.to, self.clock())
             await self._wake([asked.to])
         if asked.to is None or asked.strategy is not None:
-            revived = await self.queue.revive(selection.deliveries, self.clock(), asked.strategy)
+            revived = await self.interventions.revive(selection.deliveries, self.clock(), asked.strategy)
             await self._wake(revived)
             changed = sum(revived.values())
         return selection.changed(changed)
@@ -210,7 +210,7 @@ class QueueApi:
         selection = await self._selected(asked)
         if asked.dry_run or not selection.deliveries:
             return selection.changed(0)
-        return selection.changed(await self.queue.hold(selection.deliveries, self.clock()))
+        return selection.changed(await self.interventions.hold(selection.deliveries, self.clock()))
 
     async def resume(self, request: Request) -> Response:
         """``POST /api/queue/resume``."""
@@ -221,7 +221,7 @@ class QueueApi:
         selection = await self._selected(asked)
         if asked.dry_run or not selection.deliveries:
             return selection.changed(0)
-        revived = await self.queue.revive(selection.deliveries, self.clock())
+        revived = await self.interventions.revive(selection.deliveries, self.clock())
         await self._wake(revived)
         return selection.changed(sum(revived.values()))
 
@@ -234,7 +234,7 @@ class QueueApi:
         selection = await self._selected(asked)
         if asked.dry_run or not selection.deliveries:
             return selection.changed(0)
-        return selection.changed(await self.queue.drop(selection.deliveries, self.clock()))
+        return selection.changed(await self.interventions.drop(selection.deliveries, self.clock()))
 
     async def resend(self, request: Request) -> Response:
         """``POST /api/queue/resend``."""
@@ -246,7 +246,7 @@ class QueueApi:
         selection = await self._selected(asked)
         if asked.dry_run or not selection.deliveries:
             return selection.changed(0)
-        resent = await self.queue.resend(selection.deliveries, asked.to, self.clock())
+        resent = await self.interventions.resend(selection.deliveries, asked.to, self.clock())
         return selection.changed(sum(resent.values()))
 
     async def _wake(self, destinations: Mapping[str, int] | Sequence[str]) -> None:

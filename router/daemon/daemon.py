@@ -162,7 +162,7 @@ class Daemon:
         sessions = Sessions(lambda: self._configuration.http.tokens, now)
         api = application(
             desk=store.desk,
-            queue=store.queue,
+            interventions=store.queue.interventions,
             spool=store.spool,
             history=store.history,
             forwarders=self._forwarders,
@@ -246,12 +246,13 @@ class Daemon:
 
     async def _configure_queue(self, configuration: Configuration) -> None:
         names = {destination.name: destination.renamed_from for destination in configuration.destinations}
-        await self._store.queue.configured(names, now())
+        await self._store.queue.standings.configured(names, now())
 
     def _forwarder(self, destination: Destination) -> Forwarder:
         return Forwarder(
             destination,
             queue=self._store.queue,
+            standings=self._store.queue.standings,
             capabilities=self._store.queue.capabilities,
             spool=self._store.spool,
             transcoder=self._transcoder,

@@ -41,7 +41,7 @@ class Observers:
         """
         desk = store.desk
         self.health = Health(
-            queue=store.queue,
+            standings=store.queue.standings,
             spool=store.spool,
             disk=disk,
             reserve=configuration.spool.reserve.of,

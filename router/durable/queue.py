@@ -1,7 +1,8 @@
 """What the rest of the house may ask of a queue; nothing above ``durable`` knows which one runs.
 
-``Queue`` is for those who move instances, ``Desk`` for operators' questions: on a connection of its own that
-only reads, in a thread of its own, never on the writer.
+``Queue``, ``Standings`` and ``Capabilities`` are for those who move instances: one writer commits all of them.
+``Interventions`` is what operators change, by the same writer; ``Desk`` answers their questions: on a connection of its
+own that only reads, in a thread of its own.
 """
 
 from collections.abc import Mapping, Sequence
@@ -97,6 +98,22 @@ class Queue(Protocol):
     async def changed(self, destination: str) -> None:
         """Wait until something was queued for ``destination`` since this call began (or since it last returned)."""
 
+    async def fail_over(self, destination: str, to: str, since: datetime, limit: int, now: datetime) -> int:
+        """Up to ``limit`` of what waits for ``destination``, in trouble ``since`` then, is owed to ``to`` from now on.
+
+        That is what may be owed to either, and has a ``failover_after`` that is over. Returns how many.
+        """
+
+    async def remove(self, settled_before: datetime, limit: int) -> Sequence[Removable]:
+        """S6 → S1 for up to ``limit`` instances settled before then, in the order that ``router.durable`` demands."""
+
+    async def lose(self, path: str, now: datetime) -> int:
+        """S8: the payload at ``path`` is gone or damaged; its open deliveries become dead letters. Returns how many."""
+
+
+class Standings(Protocol):
+    """Which destinations there are, and how they stand; it survives restarts."""
+
     async def configured(self, destinations: Mapping[str, str | None], now: datetime) -> None:
         """The destinations that exist now, each with the name it was renamed from, if any.
 
@@ -108,6 +125,26 @@ class Queue(Protocol):
 
     async def stand(self, destination: str, standing: Standing, now: datetime) -> None:
         """Store how a destination stands; its working clock runs exactly while ``failures`` is 0 and it is not held."""
+
+    async def paused(self, destination: str) -> bool:
+        """Whether an operator paused it."""
+
+
+class Capabilities(Protocol):
+    """What each destination was seen to accept, per (SOP class, transfer syntax); it survives restarts."""
+
+    async def learned(self, destination: str, since: datetime) -> Mapping[tuple[str, str], Capability]:
+        """What was learned since then: what is older has expired, and is deleted."""
+
+    async def learn(self, destination: str, news: Mapping[tuple[str, str], Seen], now: datetime) -> None:
+        """Each pair was seen so now; it takes the place of what was known of it."""
+
+    async def identify(self, destination: str, address: str) -> None:
+        """Where the destination is and what it is called: when that changes, what was learned is forgotten."""
+
+
+class Interventions(Protocol):
+    """What operators do to deliveries and destinations."""
 
     async def revive(
         self, deliveries: Sequence[int], now: datetime, strategy: Strategy | None = None
@@ -149,34 +186,6 @@ class Queue(Protocol):
 
     async def pause(self, destination: str, now: datetime, *, paused: bool) -> None:
         """Whether an operator keeps everything for a destination back; outlives restarts, stops its working clock."""
-
-    async def paused(self, destination: str) -> bool:
-        """Whether an operator paused it."""
-
-    async def fail_over(self, destination: str, to: str, since: datetime, limit: int, now: datetime) -> int:
-        """Up to ``limit`` of what waits for ``destination``, in trouble ``since`` then, is owed to ``to`` from now on.
-
-        That is what may be owed to either, and has a ``failover_after`` that is over. Returns how many.
-        """
-
-    async def remove(self, settled_before: datetime, limit: int) -> Sequence[Removable]:
-        """S6 → S1 for up to ``limit`` instances settled before then, in the order that ``router.durable`` demands."""
-
-    async def lose(self, path: str, now: datetime) -> int:
-        """S8: the payload at ``path`` is gone or damaged; its open deliveries become dead letters. Returns how many."""
-
-
-class Capabilities(Protocol):
-    """What each destination was seen to accept, per (SOP class, transfer syntax); it survives restarts."""
-
-    async def learned(self, destination: str, since: datetime) -> Mapping[tuple[str, str], Capability]:
-        """What was learned since then: what is older has expired, and is deleted."""
-
-    async def learn(self, destination: str, news: Mapping[tuple[str, str], Seen], now: datetime) -> None:
-        """Each pair was seen so now; it takes the place of what was known of it."""
-
-    async def identify(self, destination: str, address: str) -> None:
-        """Where the destination is and what it is called: when that changes, what was learned is forgotten."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

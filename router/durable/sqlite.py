@@ -5,7 +5,6 @@
 
 import json
 import sqlite3
-from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from pathlib import Path, PurePosixPath
@@ -17,13 +16,16 @@ from router.durable import admission, selection
 from router.durable.capabilities import SqliteCapabilities
 from router.durable.changes import Changes
 from router.durable.database import Database
-from router.durable.desk import SqliteDesk, envelope, identity, standing
+from router.durable.desk import SqliteDesk, envelope, identity
 from router.durable.history import History
+from router.durable.interventions import SqliteInterventions
 from router.durable.notes import Notes
 from router.durable.queue import QueueError, Removable
+from router.durable.queueing import Values, hold_strangers, queue_by, returned
 from router.durable.runner import Runner, in_thread, inline
 from router.durable.spool import Spool
 from router.durable.sqlite_file import DamagedError
+from router.durable.standings import SqliteStandings
 from router.durable.values import NOT_YET, Value, instant_or_none, micros, micros_or_none, statements
 from router.model.delivery import (
     SETTLED,
@@ -34,7 +36,6 @@ from router.model.delivery import (
     Order,
     Priority,
     Settlement,
-    Standing,
     State,
     Wanted,
 )
@@ -44,19 +45,11 @@ from router.model.outcome import Cause
 
 __all__ = ["SqliteDesk", "SqliteQueue", "in_thread", "inline"]
 
-Values = Mapping[str, Value]
-
 _SQL = statements("queue.sql")
-_NOT_CONFIGURED = {
-    "cause": Cause.NOT_CONFIGURED,
-    "error": "the destination is not configured: it is sent when the name returns, or is named in renamed_from",
-}
 _MISSING = {
     "cause": Cause.PAYLOAD_MISSING,
     "error": "the payload is missing or damaged: have it sent again, and see to the disk",
 }
-_HELD = {"cause": Cause.OPERATOR, "error": "an operator keeps it back: it is sent when an operator resumes it"}
-_DROPPED = {"cause": Cause.OPERATOR, "error": "an operator dropped it"}
 
 
 class SqliteQueue:
@@ -85,6 +78,10 @@ class SqliteQueue:
         self.capabilities = SqliteCapabilities(self._database)
         """What destinations were seen to accept: committed by the same writer."""
         self._changes = Changes()
+        self.standings = SqliteStandings(self._database, self._changes)
+        """How destinations stand, as ``capabilities``."""
+        self.interventions = SqliteInterventions(self._database, self._changes)
+        """What operators do, as ``capabilities``."""
 
     def open(self) -> None:
         """Open or create the file; the working clocks go on from where they were stored.
@@ -147,7 +144,7 @@ class SqliteQueue:
 
         def accept(connection: sqlite3.Connection) -> Accepted:
             accepted = admission.admit(connection, arrival, orders, self._clock())
-            _hold_strangers(connection)
+            hold_strangers(connection)
             return accepted
 
         def check(connection: sqlite3.Connection) -> None:
@@ -173,7 +170,7 @@ class SqliteQueue:
             if connection.execute(_SQL["has_row"], {"ulid": arrival.ulid}).fetchone():
                 return False
             admission.insert(connection, arrival, orders, self._clock())
-            _hold_strangers(connection)
+            hold_strangers(connection)
             return True
 
         # The rename may have been cut short before its folder was fsynced.
@@ -220,7 +217,7 @@ class SqliteQueue:
                         connection.execute(_SQL["stamp_settled"], {"instance": row["instance"], "now": micros(now)})
             for destination in {destination for destination, _ in settled}:
                 connection.execute(_SQL["tick"], {"destination": destination, "now": micros(now)})
-            _hold_strangers(connection)
+            hold_strangers(connection)
             return settled
 
         settled = await self._database.submit(settle)
@@ -230,11 +227,11 @@ class SqliteQueue:
     async def give_back(self, claim: Claim) -> None:
         """Claimed deliveries that were not tried become due again, uncharged."""
         wanted = [{"delivery": delivery.id, "token": claim.token} for delivery in claim.deliveries]
-        await self._queue("give_back", wanted)
+        await queue_by("give_back", wanted, database=self._database, changes=self._changes)
 
     async def recover(self, owner: str, now: datetime) -> int:  # noqa: ARG002 -- other queues stamp it
         """After a crash: what was in flight for ``owner`` is queued again. Returns how many."""
-        return (await self._queue("recover", [{"owner": owner}])).total()
+        return (await queue_by("recover", [{"owner": owner}], database=self._database, changes=self._changes)).total()
 
     async def next_due(self, destination: str, after: datetime | None = None) -> datetime | None:
         """When the next delivery for ``destination`` is due; None when nothing waits.
@@ -261,146 +258,6 @@ class SqliteQueue:
         """
         await self._changes.wait(destination)
 
-    async def configured(self, destinations: Mapping[str, str | None], now: datetime) -> None:
-        """The destinations that exist now, each with the name it was renamed from, if any.
-
-        Deliveries to others become held: destination not configured. Those held so whose name returned are queued.
-        A name that is still in use is not carried over to another.
-        """
-
-        def configure(connection: sqlite3.Connection) -> None:
-            connection.execute(_SQL["stop_clocks"], {"now": micros(now)})
-            connection.execute(_SQL["forget_configuration"])
-            for name, old in destinations.items():
-                if old is not None and old not in destinations:
-                    _carry_over(connection, old, name)
-                connection.execute(_SQL["configure"], {"destination": name})
-            connection.execute(_SQL["know_strangers"])
-            connection.execute(_SQL["start_clocks"], {"now": micros(now)})
-            _hold_strangers(connection)
-            connection.execute(_SQL["queue_returned"], {"cause": Cause.NOT_CONFIGURED})
-
-        await self._database.submit(configure)
-        self._changes.note(destinations)
-
-    async def standing(self, destination: str) -> Standing:
-        """How a destination stands, as last stored."""
-
-        def ask(connection: sqlite3.Connection) -> Standing:
-            row = connection.execute(_SQL["standing"], {"destination": destination}).fetchone()
-            return Standing() if row is None else standing(row)
-
-        return await self._database.submit(ask)
-
-    async def stand(self, destination: str, standing: Standing, now: datetime) -> None:
-        """Store how a destination stands; its working clock runs exactly while ``failures`` is 0 and it is not held."""
-        values = {
-            "destination": destination,
-            "now": micros(now),
-            "failures": standing.failures,
-            "retry_at": micros_or_none(standing.retry_at),
-            "held": standing.held,
-            "cause": standing.cause,
-            "error": standing.error,
-            "since": micros_or_none(standing.since),
-        }
-
-        def stand(connection: sqlite3.Connection) -> None:
-            connection.execute(_SQL["tick"], {"destination": destination, "now": micros(now)})
-            connection.execute(_SQL["stand"], values)
-
-        await self._database.submit(stand)
-
-    async def revive(
-        self, deliveries: Sequence[int], now: datetime, strategy: Strategy | None = None
-    ) -> Mapping[str, int]:
-        """Dead, held or waiting deliveries with a configured destination are due now, with fresh counters.
-
-        A dead letter that gave up its claim on the payload takes it back, unless the payload is just being removed.
-
-        Args:
-            deliveries: by number.
-            now: the instant.
-            strategy: for these alone, in place of the destination's; None leaves what was chosen before.
-
-        Returns:
-            How many, per destination.
-        """
-        values: Sequence[Values] = [
-            {"delivery": delivery, "now": micros(now), "strategy": strategy} for delivery in deliveries
-        ]
-        return await self._queue("revive", values)
-
-    async def hold(self, deliveries: Sequence[int], now: datetime) -> int:  # noqa: ARG002 -- other queues stamp it
-        """Waiting deliveries are kept back until an operator has them sent. Returns how many."""
-        values: Sequence[Values] = [{"delivery": delivery, **_HELD} for delivery in deliveries]
-
-        def hold(connection: sqlite3.Connection) -> int:
-            return len(_returned(connection, "hold", values))
-
-        return await self._database.submit(hold)
-
-    async def drop(self, deliveries: Sequence[int], now: datetime) -> int:
-        """Waiting, held or dead deliveries are given up for good. Returns how many."""
-        values: Sequence[Values] = [{"delivery": delivery, **_DROPPED} for delivery in deliveries]
-
-        def drop(connection: sqlite3.Connection) -> int:
-            dropped = _returned(connection, "drop", values)
-            for row in dropped:
-                connection.execute(_SQL["stamp_settled"], {"instance": row["instance"], "now": micros(now)})
-            return len(dropped)
-
-        # Nobody else has what is dropped: a power cut must not bring back what an operator was told is gone.
-        return await self._database.submit(drop, full=True)
-
-    async def readdress(self, deliveries: Sequence[int], destination: str, now: datetime) -> int:
-        """Waiting, held or dead deliveries are owed to another configured destination instead, due now.
-
-        What was held because no route took it may be given one so. Returns how many.
-        """
-        values: Sequence[Values] = [
-            {"delivery": delivery, "destination": destination, "now": micros(now)} for delivery in deliveries
-        ]
-        return (await self._queue("readdress", values)).total()
-
-    async def resend(self, deliveries: Sequence[int], destination: str | None, now: datetime) -> Mapping[str, int]:
-        """The instances of these deliveries are owed once more, by new deliveries that are due now.
-
-        An instance that is already on its way to a destination is not owed to it a second time.
-
-        Args:
-            deliveries: by number; settled ones, while their payload is there.
-            destination: to whom, if it is configured; None: to whom each was owed.
-            now: the instant.
-
-        Returns:
-            How many, per destination.
-        """
-        values: Sequence[Values] = [
-            {"delivery": delivery, "destination": destination, "now": micros(now)} for delivery in deliveries
-        ]
-        return await self._queue("resend", values)
-
-    async def pause(self, destination: str, now: datetime, *, paused: bool) -> None:
-        """Whether an operator keeps everything for a destination back; outlives restarts, stops its working clock."""
-        values = {"destination": destination, "paused": paused, "now": micros(now)}
-
-        def pause(connection: sqlite3.Connection) -> None:
-            connection.execute(_SQL["tick"], values)
-            connection.execute(_SQL["pause"], values)
-
-        await self._database.submit(pause)
-        self._changes.note([destination])
-
-    async def paused(self, destination: str) -> bool:
-        """Whether an operator paused it."""
-
-        def ask(connection: sqlite3.Connection) -> bool:
-            row = connection.execute(_SQL["standing"], {"destination": destination}).fetchone()
-            return row is not None and bool(row["paused"])
-
-        return await self._database.submit(ask)
-
     async def fail_over(self, destination: str, to: str, since: datetime, limit: int, now: datetime) -> int:
         """Up to ``limit`` of what waits for ``destination``, in trouble ``since`` then, is owed to ``to`` from now on.
 
@@ -420,7 +277,7 @@ class SqliteQueue:
             found = connection.execute(_SQL["movable"], wanted).fetchall()
             return [{"delivery": row["id"], "destination": to, "now": micros(now)} for row in found]
 
-        return (await self._queue("readdress", movable)).total()
+        return (await queue_by("readdress", movable, database=self._database, changes=self._changes)).total()
 
     async def remove(self, settled_before: datetime, limit: int) -> Sequence[Removable]:
         """S6 → S1 for up to ``limit`` instances settled before then, in the order that ``router.durable`` demands.
@@ -444,7 +301,7 @@ class SqliteQueue:
         def forget(connection: sqlite3.Connection) -> None:
             instances = [{"instance": removable.instance} for removable in removed]
             connection.executemany(_SQL["remove_deliveries"], instances)
-            series = {row["series"] for row in _returned(connection, "remove_instance", instances)}
+            series = {row["series"] for row in returned(connection, "remove_instance", instances)}
             connection.executemany(_SQL["remove_series"], [{"series": each} for each in series])
 
         await self._database.submit(forget)
@@ -457,51 +314,6 @@ class SqliteQueue:
         """S8: the payload at ``path`` is gone or damaged; its open deliveries become dead letters. Returns how many."""
         values = {"ulid": PurePosixPath(path).stem, "path": path, **_MISSING}
         return await self._database.submit(lambda connection: connection.execute(_SQL["lose"], values).rowcount)
-
-    async def _queue(
-        self,
-        statement: str,
-        values: Iterable[Values] | Callable[[sqlite3.Connection], Iterable[Values]],
-    ) -> Counter[str]:
-        """Run a statement that queues deliveries, once per row of ``values``. Returns how many, per destination."""
-
-        def queue(connection: sqlite3.Connection) -> Counter[str]:
-            queued = _returned(connection, statement, values(connection) if callable(values) else values)
-            # Some instance may have been settled (S6) until now.
-            connection.executemany(_SQL["reopen"], [{"instance": row["instance"]} for row in queued])
-            _hold_strangers(connection)
-            return Counter(row["destination"] for row in queued)
-
-        queued = await self._database.submit(queue)
-        self._changes.note(queued)
-        return queued
-
-
-def _hold_strangers(connection: sqlite3.Connection) -> None:
-    connection.execute(_SQL["hold_strangers"], _NOT_CONFIGURED)
-
-
-def _returned(connection: sqlite3.Connection, statement: str, values: Iterable[Values]) -> Sequence[sqlite3.Row]:
-    """All rows that a statement returns, executed once per row of ``values``."""
-    return [row for each in values for row in connection.execute(_SQL[statement], each).fetchall()]
-
-
-def _carry_over(connection: sqlite3.Connection, old: str, new: str) -> None:
-    """Give what one destination is owed, and how it stands, to another; the working clocks stand still."""
-    names: dict[str, Value] = {"old": old, "new": new}
-    clocks = dict(connection.execute(_SQL["stopped_clocks"], names).fetchall())
-    shift = 0
-    if new in clocks:
-        shift = clocks[new] - clocks.get(old, 0)
-        connection.execute(_SQL["carry_pause_over"], names)
-        connection.execute(_SQL["remove_destination"], names)
-    else:
-        connection.execute(_SQL["rename_destination"], names)
-    connection.execute(_SQL["carry_over"], {**names, "shift": shift})
-    connection.execute(_SQL["carry_quiet_over"], names)
-    connection.execute(_SQL["remove_quiet"], names)
-    # What is accepted at this moment may have been routed to the old name: it is held, not left to nobody.
-    connection.execute(_SQL["leave_name"], names)
 
 
 def _settlement(settlement: Settlement, token: int, now: datetime) -> Mapping[str, Value]:

@@ -5,7 +5,7 @@ from dataclasses import replace
 from datetime import datetime
 from functools import partial
 
-from router.durable.queue import Queue
+from router.durable.queue import Standings
 from router.flow.change import Change
 from router.flow.patience import insist
 from router.journal import DestinationRecovered, DestinationTrouble, Journal
@@ -21,14 +21,14 @@ class Breaker:
     def __init__(
         self,
         destination: Destination,
-        queue: Queue,
+        standings: Standings,
         *,
         journal: Journal,
         clock: Callable[[], datetime],
         chance: retry.Chance,
     ) -> None:
         self._destination = destination
-        self._queue = queue
+        self._standings = standings
         self._journal = journal
         self._clock = clock
         self._chance = chance
@@ -38,7 +38,7 @@ class Breaker:
 
     async def load(self) -> None:
         """Go on where the last run stopped."""
-        self.standing = await insist(partial(self._queue.standing, self._destination.name), self._journal)
+        self.standing = await insist(partial(self._standings.standing, self._destination.name), self._journal)
         self.changed.note()
 
     async def forget(self) -> None:
@@ -97,4 +97,4 @@ class Breaker:
         await self._store(now)
 
     async def _store(self, now: datetime) -> None:
-        await insist(lambda: self._queue.stand(self._destination.name, self.standing, now), self._journal)
+        await insist(lambda: self._standings.stand(self._destination.name, self.standing, now), self._journal)

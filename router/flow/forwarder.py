@@ -13,7 +13,7 @@ import anyio
 from router.dicom.buffers import Buffers
 from router.dicom.content import Outgoing
 from router.dicom.scu import associate
-from router.durable.queue import Capabilities, Queue
+from router.durable.queue import Capabilities, Queue, Standings
 from router.durable.spool import Spool
 from router.flow.attempt import Attempt
 from router.flow.books import Books
@@ -55,6 +55,7 @@ class Forwarder:
         destination: Destination,
         *,
         queue: Queue,
+        standings: Standings,
         spool: Spool,
         transcoder: Transcoder,
         buffers: Buffers,
@@ -66,6 +67,7 @@ class Forwarder:
     ) -> None:
         self.destination = destination
         self._queue = queue
+        self._standings = standings
         self._spool = spool
         self._transcoder = transcoder
         self._buffers = buffers
@@ -76,7 +78,7 @@ class Forwarder:
         self._learned: Learned
         self._loaded = anyio.Event()
         """What earlier runs learned."""
-        self._breaker = Breaker(destination, queue, journal=journal, clock=clock, chance=chance)
+        self._breaker = Breaker(destination, standings, journal=journal, clock=clock, chance=chance)
         self._pacer = Pacer(destination, self._breaker, clock=clock)
         self._mender = Mender(destination, self._breaker, send_one=self._send_one, associate=associate, buffers=buffers)
         self._books = Books(destination, queue, journal=journal, clock=clock, chance=chance)
@@ -96,7 +98,7 @@ class Forwarder:
     async def run(self) -> None:
         """Forward until ``stop`` or cancellation."""
         await self._breaker.load()
-        self._pacer.pause(paused=await insist(partial(self._queue.paused, self.destination.name), self._journal))
+        self._pacer.pause(paused=await insist(partial(self._standings.paused, self.destination.name), self._journal))
         self._learned = await load(self.destination, self._capabilities, journal=self._journal, clock=self._clock)
         self._loaded.set()
         async with anyio.create_task_group() as lines:

@@ -88,7 +88,7 @@ class Served:
         self.activity = Activity(world.clock)
         self.activity.configure(self.forwarders)
         self.health = Health(
-            queue=world.queue,
+            standings=world.queue.standings,
             spool=world.spool,
             disk=disk,
             reserve=lambda _: self.reserve,
@@ -102,7 +102,7 @@ class Served:
         self.sessions = Sessions(lambda: self.configuration.http.tokens, world.clock)
         self.app = application(
             desk=world.desk,
-            queue=world.queue,
+            interventions=world.queue.interventions,
             spool=world.spool,
             history=world.history,
             forwarders=self.forwarders,

@@ -35,7 +35,7 @@ async def test_status_tells_why_a_destination_does_not_work_and_until_when(api: 
     world = api.world
     later = world.clock() + timedelta(minutes=5)
     standing = Standing(3, later, cause=Cause.CONNECT_FAILED, error="Nobody is there", since=world.clock())
-    await world.queue.stand("PACS", standing, world.clock())
+    await world.queue.standings.stand("PACS", standing, world.clock())
     forwarder = api.forwarders["PACS"]
     forwarder.says, forwarder.associations = Wait(Reason.IN_TROUBLE, later), (1, 2)
     api.activity(SENT)
@@ -63,7 +63,7 @@ async def test_what_waits_is_what_is_queued_or_in_flight(api: Served) -> None:
     assert size == sum(pacs["deliveries"][state]["bytes"] for state in ("queued", "in flight"))
     assert pacs["waiting"] == {"deliveries": 2, "oldest": "2031-05-07T12:00:00Z"}
     await world.queue.give_back(claim)
-    await world.queue.drop([1], world.clock())
+    await world.queue.interventions.drop([1], world.clock())
     (pacs,) = [each for each in (await api.get("/api/status"))["destinations"] if each["name"] == "PACS"]
     assert pacs["waiting"]["oldest"] == "2031-05-07T13:00:00Z"
 
@@ -130,10 +130,10 @@ async def test_pause_and_resume(api: Served) -> None:
     world, forwarder = api.world, api.forwarders["PACS"]
     paused = {"destination": "PACS", "state": "paused"}
     assert await api.ask("POST", "/api/destinations/PACS/pause") == (200, paused)
-    assert await world.queue.paused("PACS")
+    assert await world.queue.standings.paused("PACS")
     works = {"destination": "PACS", "state": "works"}
     assert await api.ask("POST", "/api/destinations/PACS/resume") == (200, works)
-    assert not await world.queue.paused("PACS")
+    assert not await world.queue.standings.paused("PACS")
     assert forwarder.orders == ["pause", "retry now", "resume"]
 
 

@@ -41,7 +41,7 @@ async def test_a_queue_that_cannot_be_written_is_not_ready(api: Served, monkeypa
         raise QueueError("its last write failed and the disk has not recovered")
 
     with monkeypatch.context() as patch:
-        patch.setattr(api.world.queue, "standing", broken)
+        patch.setattr(api.world.queue.standings, "standing", broken)
         await api.health.beat()
     assert await api.health.reasons() == ["the queue cannot be written: see to the disk; the log says more"]
     await api.health.beat()
@@ -57,7 +57,7 @@ async def test_a_writer_that_does_not_answer_is_not_ready(api: Served, monkeypat
         await answer.wait()
         return Standing()
 
-    monkeypatch.setattr(api.world.queue, "standing", slow)
+    monkeypatch.setattr(api.world.queue.standings, "standing", slow)
     async with anyio.create_task_group() as beating:
         beating.start_soon(api.health.beat)
         await asked.wait()

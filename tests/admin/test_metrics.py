@@ -399,7 +399,7 @@ async def test_a_destination_is_up_until_it_fails_or_is_held(metrics: Served) ->
     samples = await scraped(metrics)
     assert (samples[up], samples[held]) == (1, 0)
     for standing, expected in ((Standing(failures=3), (0, 0)), (Standing(held=True), (0, 1))):
-        await metrics.world.queue.stand("PACS", standing, metrics.world.clock())
+        await metrics.world.queue.standings.stand("PACS", standing, metrics.world.clock())
         metrics.metrics.configure([], [Destination("PACS", "PACS", "pacs", 104)])
         samples = await scraped(metrics)
         assert (samples[up], samples[held]) == expected
@@ -408,7 +408,7 @@ async def test_a_destination_is_up_until_it_fails_or_is_held(metrics: Served) ->
 async def test_a_destination_that_an_operator_keeps_back_is_paused(metrics: Served) -> None:
     """Which is no failure of its own."""
     assert (await scraped(metrics))[sample("destination_paused", destination="PACS")] == 0
-    await metrics.world.queue.pause("PACS", metrics.world.clock(), paused=True)
+    await metrics.world.queue.interventions.pause("PACS", metrics.world.clock(), paused=True)
     metrics.metrics.configure([], DESTINATIONS)
     samples = await scraped(metrics)
     assert samples[sample("destination_paused", destination="PACS")] == 1

@@ -38,7 +38,7 @@ async def state_of(api: Served, delivery: int) -> State:
 async def in_trouble(api: Served, name: str = "RESEARCH", cause: Cause = Cause.CONNECT_FAILED, error: str = "") -> None:
     """A destination that has not worked for three hours."""
     standing = Standing(failures=3, since=NOON - timedelta(hours=3), cause=cause, error=error or "Cannot connect")
-    await api.world.queue.stand(name, standing, NOON)
+    await api.world.queue.standings.stand(name, standing, NOON)
     api.forwarders[name].says = Wait(Reason.IN_TROUBLE, NOON + timedelta(seconds=40))
 
 
@@ -47,7 +47,7 @@ async def in_trouble(api: Served, name: str = "RESEARCH", cause: Cause = Cause.C
 
 async def test_a_glance_tells_that_everything_works(api: Served) -> None:
     """Once nothing waits for a decision any more."""
-    await api.world.queue.drop([2, 4], NOON)
+    await api.world.queue.interventions.drop([2, 4], NOON)
     page = await Browser(api, tokens=False).see("/")
     assert "Everything works." in page.text
     assert [each["class"] for each in page.all("div") if "banner" in each.get("class", "")] == ["banner good"]
@@ -326,7 +326,7 @@ async def test_deliveries_are_held_resumed_and_sent_again(api: Served) -> None:
     assert await state_of(api, 1) is State.HELD
     page = await browser.submit("/queue", {"order": "resume", "which": "ticked", "deliveries": [1, 2], "then": "/"})
     assert "Due now: 1 of 2 deliveries." in page.text
-    await api.world.queue.drop([2], NOON)
+    await api.world.queue.interventions.drop([2], NOON)
     page = await browser.submit("/queue", {"order": "resend", "which": "ticked", "deliveries": 2, "to": "RESEARCH"})
     assert "To be sent again: 1 delivery." in page.text
     for form in ({"order": "resume", "which": "ticked"}, {"order": "burn", "destination": "PACS"}, {"order": "hold"}):
@@ -338,7 +338,7 @@ async def test_only_orders_that_make_sense_are_offered(api: Served) -> None:
     browser = Browser(api)
     await browser.log_in()
     claim = await api.world.queue.claim("RESEARCH", "test", Wanted(1), NOON)
-    await api.world.queue.drop([1], NOON)
+    await api.world.queue.interventions.drop([1], NOON)
     offered = {
         url: [each["value"] for each in (await browser.see(url)).all("button") if each.get("name") == "order"]
         for url in ("/deliveries/1", "/deliveries/2", f"/deliveries/{claim.deliveries[0].id}", "/queue?state=held")
@@ -371,7 +371,7 @@ async def test_a_destination_is_paused_resumed_and_tried(api: Served) -> None:
     await browser.log_in()
     page = await browser.submit("/destinations/PACS/pause", {})
     assert "The destination is paused." in page.text
-    assert await api.world.queue.paused("PACS")
+    assert await api.world.queue.standings.paused("PACS")
     assert "/destinations/PACS/resume" in {each["action"] for each in page.all("form")}
     assert "The destination goes on." in (await browser.submit("/destinations/PACS/resume", {})).text
     assert api.forwarders["PACS"].orders == ["pause", "retry now", "resume"]
@@ -477,7 +477,7 @@ async def test_nothing_from_a_peer_becomes_markup(api: Served) -> None:
     name = HOSTILE.replace("/", "")
     api.forwarders[name] = Scripted(name)
     api.activity.configure(api.forwarders)
-    await api.world.queue.configured(dict.fromkeys(api.forwarders), NOON)
+    await api.world.queue.standings.configured(dict.fromkeys(api.forwarders), NOON)
     await in_trouble(api, name, error=HOSTILE)
     for order in (Order(name), Order(name, State.HELD, Cause.LOOP, HOSTILE)):
         await api.world.accepted(order, calling=HOSTILE, sop_instance=HOSTILE, study=HOSTILE, accession_number=HOSTILE)

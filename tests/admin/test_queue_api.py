@@ -66,7 +66,9 @@ async def test_what_is_queued_says_what_it_waits_for(api: Served) -> None:
     later = world.clock() + timedelta(minutes=1)
     api.forwarders["PACS"].says = Wait(Reason.IN_TROUBLE, later)
     assert await waits(api, 1) == ("in trouble", "", "2031-05-07T12:01:00Z")
-    await world.queue.stand("PACS", Standing(1, later, cause=Cause.CONNECT_FAILED, error="Nobody is there"), later)
+    await world.queue.standings.stand(
+        "PACS", Standing(1, later, cause=Cause.CONNECT_FAILED, error="Nobody is there"), later
+    )
     assert await waits(api, 1) == ("in trouble", "Nobody is there", "2031-05-07T12:01:00Z")
     api.forwarders["PACS"].says = Wait(Reason.PAUSED)
     assert await waits(api, 1) == ("paused by an operator", "", None)

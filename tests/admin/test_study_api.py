@@ -133,7 +133,7 @@ async def test_what_comes_next_is_told_for_every_state(api: Served) -> None:
     claim = await world.queue.claim("RESEARCH", "test", Wanted(1), world.clock())
     await world.queue.settle(claim, [Settlement(3, State.DELIVERED)], world.clock())
     assert what_next(await entry(api, 3), None).startswith("Nothing: the destination has it.")
-    await world.queue.drop([4], world.clock())
+    await world.queue.interventions.drop([4], world.clock())
     assert what_next(await entry(api, 4), None) == "Nothing: it was given up for good."
     await world.accepted(Order("PACS", State.HELD))
     assert what_next(await entry(api, 5), None) == "Nothing, until somebody retries or drops it."

@@ -75,7 +75,7 @@ async def _happen(api: Served) -> None:
     later = clock() + timedelta(seconds=40)
     error = "Cannot connect to PACS_SCP at pacs.example:104: Connection refused"
     standing = Standing(4, later, cause=Cause.CONNECT_FAILED, error=error, since=began + timedelta(minutes=2))
-    await world.queue.stand("PACS", standing, clock())
+    await world.queue.standings.stand("PACS", standing, clock())
     api.forwarders["PACS"].says = Wait(Reason.IN_TROUBLE, later)
     await world.accepted("RESEARCH", sop_instance="2.25.14")
     claim = await world.queue.claim("RESEARCH", "test", Wanted(1), clock())

@@ -20,7 +20,7 @@ async def in_trouble(api: Served) -> None:
     """PACS does not work."""
     later = api.world.clock() + timedelta(minutes=1)
     standing = Standing(2, later, cause=Cause.CONNECT_FAILED, error="Nobody is there", since=api.world.clock())
-    await api.world.queue.stand("PACS", standing, api.world.clock())
+    await api.world.queue.standings.stand("PACS", standing, api.world.clock())
     api.forwarders["PACS"].says = Wait(Reason.IN_TROUBLE, later)
 
 

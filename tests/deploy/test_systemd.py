@@ -131,7 +131,7 @@ async def test_the_watchdog_goes_hungry_while_the_writer_hangs(
             return Standing()
 
         with monkeypatch.context() as patch:
-            patch.setattr(api.world.queue, "standing", slow)
+            patch.setattr(api.world.queue.standings, "standing", slow)
             patch.setattr(health, "LATE_SECONDS", 0.0)
             telling.start_soon(api.health.beat)
             await asked.wait()

@@ -146,9 +146,9 @@ async def test_sent_again_it_takes_its_claim_back(world: World, operation: str) 
         assert await world.states() == [State.DEAD, State.QUEUED]
         world.clock.advance(timedelta(hours=1))
         if operation == "revive":
-            assert await world.queue.revive([1], world.clock()) == {"A": 1}
+            assert await world.queue.interventions.revive([1], world.clock()) == {"A": 1}
         else:
-            assert await world.queue.readdress([1], "A", world.clock()) == 1
+            assert await world.queue.interventions.readdress([1], "A", world.clock()) == 1
         assert await world.queue.remove(world.clock() + MINUTE, 10) == ()
         await settle(world, State.DELIVERED, limit=2)
         assert await world.queue.remove(world.clock(), 10) == ()
@@ -173,7 +173,7 @@ async def test_a_quota_warns_and_then_refuses(world: World) -> None:
         await settle(world, State.DEAD, limit=2)
         with pytest.raises(OverQuotaError):
             await accept(world, Order("A", terms=full))
-        await world.queue.drop([1, 2], world.clock())
+        await world.queue.interventions.drop([1, 2], world.clock())
         assert (await accept(world, Order("A", terms=full))).over_quota == ()
         # A destination without a quota, or one that gives up, always has room.
         assert (await accept(world, Order("A", terms=full), Order("B"))).over_quota == ("A",)
@@ -223,10 +223,10 @@ async def test_quiet_survives_restarts_and_renaming(world: World) -> None:
         await accept(world, Order("NEW", terms=QUIET))
     again = World(world.directory, world.disk_work, clock=world.clock)
     async with again.running():
-        await again.queue.configured({"NEW": "OLD"}, again.clock())
+        await again.queue.standings.configured({"NEW": "OLD"}, again.clock())
         assert await again.queue.next_due("NEW") == NOON + 3 * MINUTE
         assert await again.queue.next_due("OLD") is None
-        await again.queue.revive([2], again.clock())
+        await again.queue.interventions.revive([2], again.clock())
         claim = await again.queue.claim("NEW", "forwarder", Wanted(10), again.clock())
         assert [each.id for each in claim.deliveries] == [2]
         again.clock.advance(2 * MINUTE)
@@ -238,10 +238,10 @@ async def test_what_was_held_while_its_study_became_quiet_is_due_when_it_returns
     """Whoever held it."""
     async with world.running("A"):
         await accept(world, Order("A", terms=QUIET))
-        await world.queue.configured({}, world.clock())
+        await world.queue.standings.configured({}, world.clock())
         world.clock.advance(2 * MINUTE)
         await world.queue.claim("A", "forwarder", Wanted(10), world.clock())
-        await world.queue.configured({"A": None}, world.clock())
+        await world.queue.standings.configured({"A": None}, world.clock())
         assert await world.queue.next_due("A") == NOON
 
 

@@ -164,7 +164,7 @@ async def test_a_transaction_that_sqlite_ended_fails_all(world: World) -> None:
     async with world.running("A"):
         with pytest.raises(QueueError, match="database or disk is full"):
             await world.queue._database.submit(fail)
-        await world.queue.stand("A", Standing(failures=1), NOON)
+        await world.queue.standings.stand("A", Standing(failures=1), NOON)
 
 
 async def test_after_a_failed_commit_the_log_is_renewed_first(world: World) -> None:
@@ -173,7 +173,7 @@ async def test_after_a_failed_commit_the_log_is_renewed_first(world: World) -> N
         reader = sqlite3.connect(world.directory / "queue.db", check_same_thread=False)
         await world.disk_work(lambda: reader.executescript("BEGIN; SELECT * FROM destination"))
         await world.disk_work(lambda: world.connection.execute("PRAGMA busy_timeout=0"))
-        await world.queue.stand("A", Standing(failures=1), NOON)
+        await world.queue.standings.stand("A", Standing(failures=1), NOON)
         with pytest.raises(QueueError, match="FOREIGN KEY"):
             await world.queue._database.submit(break_the_commit)
         arrived = await world.disk_work(world.sealed)
@@ -200,7 +200,7 @@ async def test_a_failed_checkpoint_makes_the_log_doubtful(world: World) -> None:
 
         assert not await world.disk_work(fail)
         assert opened._doubtful
-        await world.queue.stand("A", Standing(failures=1), NOON)
+        await world.queue.standings.stand("A", Standing(failures=1), NOON)
         assert not opened._doubtful
 
 
@@ -211,7 +211,7 @@ async def test_the_log_is_copied_when_enough_has_changed(world: World, monkeypat
         traced: list[str] = []
         world.connection.set_trace_callback(traced.append)
         for failures in range(30):
-            await world.queue.stand("A", Standing(failures=failures), NOON)
+            await world.queue.standings.stand("A", Standing(failures=failures), NOON)
         await world.queue.next_due("A")
         world.connection.set_trace_callback(None)
         assert 2 <= traced.count("PRAGMA wal_checkpoint(PASSIVE)") <= 7

@@ -396,7 +396,7 @@ class QueueMachine(RuleBasedStateMachine):
                 revived[mine.destination] += 1
                 mine.owe(self.clock())
                 self.settled_at.pop(mine.instance, None)
-        assert self.portal.call(self.world.queue.revive, sorted(numbers), self.clock()) == revived
+        assert self.portal.call(self.world.queue.interventions.revive, sorted(numbers), self.clock()) == revived
 
     def some(self, numbers: Iterable[int]) -> Sequence[Owed]:
         """Those that there are."""
@@ -406,7 +406,7 @@ class QueueMachine(RuleBasedStateMachine):
     def hold(self, numbers: set[int]) -> None:
         """What is queued."""
         held = [mine for mine in self.some(numbers) if mine.state is State.QUEUED]
-        assert self.portal.call(self.world.queue.hold, sorted(numbers), self.clock()) == len(held)
+        assert self.portal.call(self.world.queue.interventions.hold, sorted(numbers), self.clock()) == len(held)
         for mine in held:
             mine.state, mine.cause = State.HELD, Cause.OPERATOR
 
@@ -414,7 +414,7 @@ class QueueMachine(RuleBasedStateMachine):
     def drop(self, numbers: set[int]) -> None:
         """What is not in flight, nor settled already."""
         dropped = [mine for mine in self.some(numbers) if mine.state in (State.QUEUED, State.HELD, State.DEAD)]
-        assert self.portal.call(self.world.queue.drop, sorted(numbers), self.clock()) == len(dropped)
+        assert self.portal.call(self.world.queue.interventions.drop, sorted(numbers), self.clock()) == len(dropped)
         for mine in dropped:
             mine.state, mine.cause, mine.kept = State.DROPPED, Cause.OPERATOR, True
             self.stamp(mine.instance)
@@ -424,7 +424,9 @@ class QueueMachine(RuleBasedStateMachine):
         """Also what no route took; only to who is configured."""
         moved = [mine for mine in self.some(numbers) if mine.state in (State.QUEUED, State.HELD, State.DEAD)]
         moved = moved if name in self.configured else []
-        assert self.portal.call(self.world.queue.readdress, sorted(numbers), name, self.clock()) == len(moved)
+        assert self.portal.call(self.world.queue.interventions.readdress, sorted(numbers), name, self.clock()) == len(
+            moved
+        )
         self.move(moved, name)
 
     def move(self, deliveries: Iterable[Owed], name: str) -> None:
@@ -476,12 +478,12 @@ class QueueMachine(RuleBasedStateMachine):
                 )
                 self.owed[self.accepted].received = mine.received
                 self.settled_at.pop(mine.instance, None)
-        assert self.portal.call(self.world.queue.resend, sorted(numbers), to, self.clock()) == resent
+        assert self.portal.call(self.world.queue.interventions.resend, sorted(numbers), to, self.clock()) == resent
 
     @rule(names=st.frozensets(st.sampled_from(NAMES), min_size=1))
     def configure(self, names: frozenset[str]) -> None:
         """Destinations come and go."""
-        self.portal.call(self.world.queue.configured, dict.fromkeys(names), self.clock())
+        self.portal.call(self.world.queue.standings.configured, dict.fromkeys(names), self.clock())
         self.configured = names
         for each in self.owed.values():
             if each.state is State.HELD and each.cause is Cause.NOT_CONFIGURED and each.destination in names:

@@ -46,14 +46,14 @@ async def test_a_life_is_told(world: World) -> None:
         await settle(world, State.QUEUED, **DEAD)
         await settle(world, State.QUEUED, **DEAD)
         await settle(world, State.DEAD, **DEAD)
-        await world.queue.revive([1], NOON)
-        await world.queue.hold([1], NOON)
-        await world.queue.revive([1], NOON, Strategy.UNIVERSAL)
-        await world.queue.revive([1], NOON)
+        await world.queue.interventions.revive([1], NOON)
+        await world.queue.interventions.hold([1], NOON)
+        await world.queue.interventions.revive([1], NOON, Strategy.UNIVERSAL)
+        await world.queue.interventions.revive([1], NOON)
         await settle(world, State.DELIVERED, status=0)
-        await world.queue.resend([1], None, NOON)
-        await world.queue.drop([3], NOON)
-        await world.queue.readdress([2], "A", NOON)
+        await world.queue.interventions.resend([1], None, NOON)
+        await world.queue.interventions.drop([3], NOON)
+        await world.queue.interventions.readdress([2], "A", NOON)
         assert await told(world) == [
             ("deferred", "A"),
             ("deferred", "A"),
@@ -117,13 +117,13 @@ async def test_configurations_are_told(world: World) -> None:
     """A destination that goes, comes back, gets another name; and a payload that is lost."""
     async with world.running("A"):
         arrived = await world.accepted("A")
-        await world.queue.configured({"B": None}, NOON)
-        await world.queue.configured({"A": None}, NOON)
-        await world.queue.configured({"B": "A"}, NOON)
+        await world.queue.standings.configured({"B": None}, NOON)
+        await world.queue.standings.configured({"A": None}, NOON)
+        await world.queue.standings.configured({"B": "A"}, NOON)
         await world.queue.claim("B", "test", Wanted(1), NOON)
-        await world.queue.configured({"C": "B"}, NOON)
+        await world.queue.standings.configured({"C": "B"}, NOON)
         await world.queue.lose(arrived.path.as_posix(), NOON)
-        await world.queue.configured({"A": "C"}, NOON)
+        await world.queue.standings.configured({"A": "C"}, NOON)
         assert await told(world) == [
             ("held", "A"),
             ("resumed", "A"),
@@ -199,9 +199,9 @@ async def test_very_much_at_once_is_written_in_pieces(world: World, monkeypatch:
     async with world.running("A", "B"):
         for number in range(8):
             await world.accepted("A", sop_instance=f"2.25.{number}")
-        await world.queue.revive(range(1, 9), NOON)
+        await world.queue.interventions.revive(range(1, 9), NOON)
         assert [each.delivery for each in await world.history.search(Search())] == list(range(8, 0, -1))
-        await world.queue.configured({"B": None}, NOON)
+        await world.queue.standings.configured({"B": None}, NOON)
         assert len(await world.history.search(Search(what=Happened.HELD))) == 8
 
 
@@ -260,7 +260,7 @@ async def test_damage_in_operation_ends_the_queue(world: World) -> None:
             content = path.read_bytes()
             path.write_bytes(content[:4096] + b"\xa5" * (len(content) - 4096))
             with pytest.raises(QueueError, match="malformed"):
-                await world.queue.configured({"B": None}, NOON)
+                await world.queue.standings.configured({"B": None}, NOON)
             await world.queue.changed("B")
     assert not (world.directory / "queue.db").exists()
     assert len(list(world.directory.glob("queue.db.damaged-*"))) == 1
@@ -280,4 +280,4 @@ async def test_an_order_of_old_may_have_come_to_its_end(world: World) -> None:
         assert await world.states() == [State.DELIVERED, State.DEAD]
         assert await world.queue.remove(NOON + timedelta(days=9), 10) == ()
         assert await told(world) == [("dead", "B")]
-        assert await world.queue.revive([2], NOON) == {"B": 1}
+        assert await world.queue.interventions.revive([2], NOON) == {"B": 1}

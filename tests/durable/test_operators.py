@@ -43,11 +43,11 @@ async def test_a_strategy_may_be_chosen_for_some(world: World) -> None:
     """It stays through other retries, until another is chosen or another destination has it."""
     async with world.running("A", "B"):
         await world.accepted("A")
-        await world.queue.revive([1], world.clock(), Strategy.UNIVERSAL)
-        await world.queue.revive([1], world.clock())
+        await world.queue.interventions.revive([1], world.clock(), Strategy.UNIVERSAL)
+        await world.queue.interventions.revive([1], world.clock())
         assert (await claimed(world)).deliveries[0].strategy is Strategy.UNIVERSAL
         await world.queue.recover("forwarder", world.clock())
-        await world.queue.readdress([1], "B", world.clock())
+        await world.queue.interventions.readdress([1], "B", world.clock())
         assert (await claimed(world, "B")).deliveries[0].strategy is None
 
 
@@ -56,10 +56,10 @@ async def test_hold_and_resume(world: World) -> None:
     async with world.running("A"):
         await settled(world, State.DELIVERED, State.DEAD)
         await world.accepted("A")
-        assert await world.queue.hold([1, 2, 3, 4], world.clock()) == 1
-        await world.queue.configured({"A": None}, world.clock())
+        assert await world.queue.interventions.hold([1, 2, 3, 4], world.clock()) == 1
+        await world.queue.standings.configured({"A": None}, world.clock())
         assert (await causes(world))[2] == (State.HELD, Cause.OPERATOR)
-        assert await world.queue.revive([3], world.clock()) == {"A": 1}
+        assert await world.queue.interventions.revive([3], world.clock()) == {"A": 1}
         assert (await causes(world))[2] == (State.QUEUED, None)
 
 
@@ -70,11 +70,11 @@ async def test_drop_is_for_good(world: World) -> None:
         await world.accepted("A")
         traced: list[str] = []
         world.connection.set_trace_callback(traced.append)
-        assert await world.queue.drop(range(6), world.clock()) == 3
+        assert await world.queue.interventions.drop(range(6), world.clock()) == 3
         world.connection.set_trace_callback(None)
         assert "PRAGMA synchronous=NORMAL" not in traced
         assert await causes(world) == [(State.DELIVERED, Cause.REFUSED)] + [(State.DROPPED, Cause.OPERATOR)] * 3
-        assert await world.queue.revive(range(6), world.clock()) == {}
+        assert await world.queue.interventions.revive(range(6), world.clock()) == {}
         assert len(await world.queue.remove(world.clock() + MINUTE, 10)) == 4
 
 
@@ -83,10 +83,10 @@ async def test_another_destination_begins_anew(world: World) -> None:
     async with world.running("A", "B"):
         await settled(world, State.DEAD)
         await world.accepted(Order("", State.HELD, Cause.NO_ROUTE))
-        assert await world.queue.readdress([1, 2], "NOBODY", world.clock()) == 0
+        assert await world.queue.interventions.readdress([1, 2], "NOBODY", world.clock()) == 0
         world.clock.advance(MINUTE)
         await world.queue.next_due("B")
-        assert await world.queue.readdress([1, 2], "B", world.clock()) == 2
+        assert await world.queue.interventions.readdress([1, 2], "B", world.clock()) == 2
         await world.queue.changed("B")
         deliveries = (await claimed(world, "B")).deliveries
         assert [(each.id, each.attempts, each.tries, each.uncertain, each.worked) for each in deliveries] == [
@@ -100,11 +100,11 @@ async def test_resend_makes_new_deliveries(world: World) -> None:
         await settled(world, State.DELIVERED, State.DEAD)
         await world.accepted(Order("A", State.DROPPED))
         await world.queue.next_due("A")
-        assert await world.queue.resend([1, 2, 3, 99], None, world.clock()) == {"A": 2}
+        assert await world.queue.interventions.resend([1, 2, 3, 99], None, world.clock()) == {"A": 2}
         await world.queue.changed("A")
-        assert await world.queue.resend([1, 2, 3], None, world.clock()) == {}
-        assert await world.queue.resend([1], "B", world.clock()) == {"B": 1}
-        assert await world.queue.resend([1], "NOBODY", world.clock()) == {}
+        assert await world.queue.interventions.resend([1, 2, 3], None, world.clock()) == {}
+        assert await world.queue.interventions.resend([1], "B", world.clock()) == {"B": 1}
+        assert await world.queue.interventions.resend([1], "NOBODY", world.clock()) == {}
         assert await world.states() == [State.DELIVERED, State.DEAD, State.DROPPED] + [State.QUEUED] * 3
         assert [each.ulid for each in (await claimed(world)).deliveries] == [
             each.ulid for each in await world.entries() if each.id in (1, 3)
@@ -118,39 +118,39 @@ async def test_what_is_being_removed_is_not_owed_again(world: World) -> None:
         await world.accepted("A")
         await world.accepted("A", Order("A", State.DROPPED))
         await world.disk_work(lambda: world.connection.execute("UPDATE instance SET removing = 1"))
-        assert await world.queue.revive([1], world.clock()) == {}
-        assert await world.queue.readdress([1], "A", world.clock()) == 0
-        assert await world.queue.resend([3], None, world.clock()) == {}
+        assert await world.queue.interventions.revive([1], world.clock()) == {}
+        assert await world.queue.interventions.readdress([1], "A", world.clock()) == 0
+        assert await world.queue.interventions.resend([3], None, world.clock()) == {}
 
 
 async def test_a_pause_outlives_restarts_and_stops_the_clock(world: World) -> None:
     """Whatever becomes of the destination meanwhile; the forwarder wakes at either end of it."""
     async with world.running("A", "B"):
         await world.accepted("A")
-        assert not await world.queue.paused("A")
-        assert not await world.queue.paused("NOBODY")
+        assert not await world.queue.standings.paused("A")
+        assert not await world.queue.standings.paused("NOBODY")
         world.clock.advance(MINUTE)
         await world.queue.next_due("A")
-        await world.queue.pause("A", world.clock(), paused=True)
+        await world.queue.interventions.pause("A", world.clock(), paused=True)
         await world.queue.changed("A")
         world.clock.advance(MINUTE)
-        await world.queue.stand("A", Standing(failures=1), world.clock())
-        await world.queue.stand("A", Standing(), world.clock())
+        await world.queue.standings.stand("A", Standing(failures=1), world.clock())
+        await world.queue.standings.stand("A", Standing(), world.clock())
         world.clock.advance(MINUTE)
     again = World(world.directory, world.disk_work, clock=world.clock)
     async with again.running("A", "B"):
-        assert await again.queue.paused("A")
+        assert await again.queue.standings.paused("A")
         assert await again.desk.paused() == {"A"}
         again.clock.advance(MINUTE)
-        await again.queue.configured({"NEW": "A", "B": None}, again.clock())
-        await again.queue.configured({"B": "NEW"}, again.clock())
+        await again.queue.standings.configured({"NEW": "A", "B": None}, again.clock())
+        await again.queue.standings.configured({"B": "NEW"}, again.clock())
         assert await again.desk.paused() == {"B"}
         again.clock.advance(MINUTE)
-        await again.queue.pause("B", again.clock(), paused=False)
+        await again.queue.interventions.pause("B", again.clock(), paused=False)
         again.clock.advance(MINUTE)
         claim = await claimed(again, "B")
         assert claim.deliveries[0].worked == 2 * MINUTE
-        await again.queue.pause("FRESH", again.clock(), paused=False)
+        await again.queue.interventions.pause("FRESH", again.clock(), paused=False)
         assert await again.desk.paused() == frozenset()
 
 
@@ -173,7 +173,7 @@ async def test_failover_moves_what_may_move(world: World) -> None:
         assert await world.queue.fail_over("A", "B", NOON, 2, now) == 1
         assert await world.queue.fail_over("A", "B", NOON, 2, now) == 0
         # An operator's choice outside of the list is not undone.
-        await world.queue.readdress([3], "C", now)
+        await world.queue.interventions.readdress([3], "C", now)
         assert await world.queue.fail_over("C", "B", NOON, 2, now) == 0
 
 
@@ -188,7 +188,7 @@ async def test_a_study_sticks_to_its_destination(world: World) -> None:
         assert await world.desk.chosen("2.25.9", ("A", "B")) == "B"
         assert await world.desk.chosen("2.25.9", ("B", "A")) is None
         assert await world.desk.chosen("", ("A", "B")) is None
-        await world.queue.readdress([2], "C", world.clock())
+        await world.queue.interventions.readdress([2], "C", world.clock())
         assert await world.desk.chosen("2.25.9", ("A", "B")) == "A"
 
 

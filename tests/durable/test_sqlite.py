@@ -195,11 +195,11 @@ async def test_only_the_transitions_of_the_model_happen(world: World, before: St
         await look(wanted)
         await world.queue.recover("forwarder", world.clock())
         await look(State.QUEUED)
-        await world.queue.revive([1], world.clock())
+        await world.queue.interventions.revive([1], world.clock())
         await look(State.QUEUED)
-        await world.queue.configured({}, world.clock())
+        await world.queue.standings.configured({}, world.clock())
         await look(State.HELD)
-        await world.queue.configured({"A": None}, world.clock())
+        await world.queue.standings.configured({"A": None}, world.clock())
         await look(State.QUEUED)
         (entry,) = await world.entries()
         await world.queue.lose(entry.path, world.clock())
@@ -348,9 +348,9 @@ async def test_every_way_back_into_the_queue_wakes(world: World, operation: str)
             case "recover":
                 await world.queue.recover("forwarder", world.clock())
             case "revive":
-                assert await world.queue.revive([1, 99], world.clock()) == {"A": 1}
+                assert await world.queue.interventions.revive([1, 99], world.clock()) == {"A": 1}
             case "configured":
-                await world.queue.configured({"A": None}, world.clock())
+                await world.queue.standings.configured({"A": None}, world.clock())
             case _:
                 arrived = await world.disk_work(world.sealed)
                 await world.disk_work(lambda: world.spool.publish([arrived.path]))
@@ -364,16 +364,16 @@ async def test_unconfigured_destinations_are_held_and_resume(world: World) -> No
         await world.accepted("A")
         await world.accepted("A", Order("B", State.HELD, Cause.LOOP))
         claim = await claimed(world, limit=1)
-        await world.queue.configured({"B": None}, world.clock())
+        await world.queue.standings.configured({"B": None}, world.clock())
         assert await world.states() == [State.IN_FLIGHT, State.HELD, State.HELD]
         await world.queue.settle(claim, all_as(claim, State.QUEUED), world.clock())
         await world.accepted("A")
         assert {(each.state, each.cause) for each in await world.entries(destination="A")} == {
             (State.HELD, Cause.NOT_CONFIGURED)
         }
-        assert await world.queue.revive([1], world.clock()) == {}
+        assert await world.queue.interventions.revive([1], world.clock()) == {}
         assert set(await world.desk.standings()) == {"B"}
-        await world.queue.configured({"A": None, "B": None}, world.clock())
+        await world.queue.standings.configured({"A": None, "B": None}, world.clock())
         assert await world.states(destination="A") == [State.QUEUED] * 3
         assert await world.states(destination="B") == [State.HELD]
 
@@ -383,7 +383,7 @@ async def test_deliveries_from_before_any_configuration_are_held(world: World) -
     async with world.running():
         await world.accepted("A", "B")
         await claimed(world, "B")
-        await world.queue.configured({"C": None}, world.clock())
+        await world.queue.standings.configured({"C": None}, world.clock())
         assert await world.states() == [State.HELD, State.IN_FLIGHT]
         await world.queue.recover("forwarder", world.clock())
         assert await world.states() == [State.HELD, State.HELD]
@@ -400,10 +400,10 @@ async def test_a_renamed_destination_takes_its_deliveries_along(world: World) ->
             if state in (State.DELIVERED, State.DEAD):
                 await world.queue.settle(claim, all_as(claim, state), world.clock())
         world.clock.advance(MINUTE)
-        await world.queue.stand("OLD", trouble, world.clock())
+        await world.queue.standings.stand("OLD", trouble, world.clock())
         world.clock.advance(MINUTE)
         for _ in range(2):
-            await world.queue.configured({"NEW": "OLD"}, world.clock())
+            await world.queue.standings.configured({"NEW": "OLD"}, world.clock())
         assert await world.states(destination="OLD") == [State.DELIVERED]
         assert await world.states(destination="NEW") == [State.DEAD, State.IN_FLIGHT, State.QUEUED]
         assert await world.desk.standings() == {"NEW": trouble}
@@ -415,10 +415,10 @@ async def test_a_renamed_destination_takes_its_deliveries_along(world: World) ->
 async def test_what_is_accepted_for_the_old_name_meanwhile_is_held(world: World) -> None:
     """It was routed before the reload; the next one carries it over, and nothing waits for a name that is gone."""
     async with world.running("OLD"):
-        await world.queue.configured({"NEW": "OLD"}, world.clock())
+        await world.queue.standings.configured({"NEW": "OLD"}, world.clock())
         await world.accepted("OLD")
         assert await world.states(destination="OLD") == [State.HELD]
-        await world.queue.configured({"NEW": "OLD"}, world.clock())
+        await world.queue.standings.configured({"NEW": "OLD"}, world.clock())
         assert await world.states(destination="NEW") == [State.QUEUED]
 
 
@@ -427,7 +427,7 @@ async def test_what_is_settled_after_a_rename_wakes_under_the_new_name(world: Wo
     async with world.running("OLD"):
         await world.accepted("OLD")
         claim = await claimed(world, "OLD")
-        await world.queue.configured({"NEW": "OLD"}, world.clock())
+        await world.queue.standings.configured({"NEW": "OLD"}, world.clock())
         await world.queue.next_due("NEW")
         await world.queue.settle(claim, all_as(claim, State.QUEUED), world.clock())
         with anyio.fail_after(5):
@@ -439,10 +439,10 @@ async def test_a_name_in_use_is_not_carried_over(world: World) -> None:
     async with world.running("OLD"):
         await world.accepted("OLD")
         world.clock.advance(5 * MINUTE)
-        await world.queue.configured({"OLD": None, "NEW": "OLD"}, world.clock())
+        await world.queue.standings.configured({"OLD": None, "NEW": "OLD"}, world.clock())
         assert await world.states(destination="OLD") == [State.QUEUED]
         world.clock.advance(MINUTE)
-        await world.queue.configured({"NEW": "OLD"}, world.clock())
+        await world.queue.standings.configured({"NEW": "OLD"}, world.clock())
         (delivery,) = (await claimed(world, "NEW")).deliveries
         assert delivery.worked == 6 * MINUTE
 
@@ -453,13 +453,13 @@ async def test_the_working_clock_runs_while_the_destination_works(world: World) 
         await world.accepted("A")
         world.clock.advance(MINUTE)
         for trouble in (Standing(failures=1), Standing(held=True)):
-            await world.queue.stand("A", trouble, world.clock())
+            await world.queue.standings.stand("A", trouble, world.clock())
             world.clock.advance(timedelta(hours=1))
-            await world.queue.stand("A", Standing(), world.clock())
+            await world.queue.standings.stand("A", Standing(), world.clock())
             world.clock.advance(MINUTE)
-        await world.queue.configured({"B": None}, world.clock())
+        await world.queue.standings.configured({"B": None}, world.clock())
         world.clock.advance(timedelta(hours=1))
-        await world.queue.configured({"A": None}, world.clock())
+        await world.queue.standings.configured({"A": None}, world.clock())
         world.clock.advance(MINUTE)
         claim = await claimed(world)
         assert claim.deliveries[0].worked == 4 * MINUTE
@@ -477,7 +477,7 @@ async def test_a_clock_set_back_does_not_run_backwards(world: World) -> None:
     async with world.running("A"):
         await world.accepted("A")
         now = world.clock.advance(-timedelta(hours=1))
-        await world.queue.stand("A", Standing(), now)
+        await world.queue.standings.stand("A", Standing(), now)
         claim = await world.queue.claim("A", "forwarder", Wanted(1), NOON)
         assert claim.deliveries[0].worked == timedelta(hours=1)
 
@@ -486,12 +486,12 @@ async def test_standings_survive(world: World) -> None:
     """Of a destination that nobody stored anything about, too."""
     trouble = Standing(2, NOON + MINUTE, held=False, cause=Cause.CONNECT_FAILED, error="refused", since=NOON)
     async with world.running("A"):
-        assert await world.queue.standing("X") == Standing()
-        await world.queue.stand("A", trouble, world.clock())
-        await world.queue.stand("NEW", trouble, world.clock())
+        assert await world.queue.standings.standing("X") == Standing()
+        await world.queue.standings.stand("A", trouble, world.clock())
+        await world.queue.standings.stand("NEW", trouble, world.clock())
     again = World(world.directory, world.disk_work)
     async with again.running():
-        assert await again.queue.standing("A") == trouble
+        assert await again.queue.standings.standing("A") == trouble
         assert await again.desk.standings() == {"A": trouble, "NEW": trouble}
 
 
@@ -510,7 +510,7 @@ async def test_revived_deliveries_begin_anew(world: World) -> None:
         await world.accepted(Order("A", State.DROPPED))
         await world.accepted(Order("", State.HELD, Cause.NO_ROUTE))
         world.clock.advance(MINUTE)
-        assert await world.queue.revive(range(1, 6), world.clock()) == {"A": 3}
+        assert await world.queue.interventions.revive(range(1, 6), world.clock()) == {"A": 3}
         deliveries = (await claimed(world)).deliveries
         assert [(each.id, each.attempts, each.tries, each.worked) for each in deliveries] == [
             (number, 0, 0, timedelta()) for number in (1, 2, 3)
@@ -622,12 +622,12 @@ async def test_what_waits_at_the_end_is_committed(world: World) -> None:
     await world.disk_work(world.open)
     async with anyio.create_task_group() as group:
         group.start_soon(world.queue.run)
-        group.start_soon(world.queue.stand, "A", Standing(failures=7), NOON)
+        group.start_soon(world.queue.standings.stand, "A", Standing(failures=7), NOON)
         group.cancel_scope.cancel()
     await world.disk_work(world.close)
     again = World(world.directory, world.disk_work)
     async with again.running():
-        assert (await again.queue.standing("A")).failures == 7
+        assert (await again.queue.standings.standing("A")).failures == 7
 
 
 @pytest.mark.parametrize("anyio_backend", ["trio"])

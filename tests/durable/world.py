@@ -240,7 +240,7 @@ class World:
                 await group.start(self.history.run)
                 await group.start(self._run)
                 if names:
-                    await self.queue.configured(dict.fromkeys(names), self.clock())
+                    await self.queue.standings.configured(dict.fromkeys(names), self.clock())
                 yield
                 group.cancel_scope.cancel()
         finally:

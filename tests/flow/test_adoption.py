@@ -63,20 +63,20 @@ async def test_a_queue_is_made_again_as_it_was(folder: Path) -> None:
         settlements = [Settlement(first, State.DELIVERED), dead, Settlement(third, State.QUEUED)]
         await queue.settle(claim, settlements, now)
         owed = {(entry.identity.sop_instance, entry.destination): entry.id for entry in await house.world.entries()}
-        await queue.hold([owed["2.25.4", "PACS"], owed["2.25.5", "PACS"]], now)
-        await queue.revive([owed["2.25.5", "PACS"]], now)
-        await queue.drop([owed["2.25.6", "PACS"]], now)
-        await queue.readdress([owed["2.25.7", "PACS"]], "THIRD", now)
-        await queue.resend([first], "THIRD", now)
+        await queue.interventions.hold([owed["2.25.4", "PACS"], owed["2.25.5", "PACS"]], now)
+        await queue.interventions.revive([owed["2.25.5", "PACS"]], now)
+        await queue.interventions.drop([owed["2.25.6", "PACS"]], now)
+        await queue.interventions.readdress([owed["2.25.7", "PACS"]], "THIRD", now)
+        await queue.interventions.resend([first], "THIRD", now)
         await house.accepted("2.25.10", Order("", State.HELD, Cause.NO_ROUTE, "no route"), modality="MR")
         unrouted = (await house.world.entries())[-1].id
         await house.accepted("2.25.11", Order("", State.HELD, Cause.NO_ROUTE, "no route"), modality="MR")
-        await queue.readdress([unrouted], "PACS", now)
+        await queue.interventions.readdress([unrouted], "PACS", now)
         before = await standing(house)
     house = lose(house, folder)
     async with house.world.running():
         assert (await house.recover(rules(BOTH)))["adopted"] == 11
-        await house.world.queue.configured(dict.fromkeys(NAMES), house.world.clock())
+        await house.world.queue.standings.configured(dict.fromkeys(NAMES), house.world.clock())
         assert await standing(house) == before
     (rebuilt,) = [event for event in house.events if isinstance(event, QueueRebuilt)]
     assert rebuilt.outcome == {"adopted": 11, "dead": 1, "delivered": 1, "dropped": 1, "held": 2, "queued": 16}
@@ -101,12 +101,12 @@ async def test_a_destination_that_is_not_configured_any_more_keeps_what_it_is_ow
     house = House(folder)
     async with house.world.running("GONE"):
         await house.accepted("2.25.1", Order("GONE"))
-        await house.world.queue.configured({"PACS": None}, house.world.clock())
+        await house.world.queue.standings.configured({"PACS": None}, house.world.clock())
     house = lose(house, folder)
     async with house.world.running("PACS"):
         await house.recover(routing(unrouted=routing().unrouted))
         assert ("2.25.1", "GONE", State.HELD, Cause.NOT_CONFIGURED) in await standing(house)
-        await house.world.queue.configured({"PACS": None, "GONE": None}, house.world.clock())
+        await house.world.queue.standings.configured({"PACS": None, "GONE": None}, house.world.clock())
         assert ("2.25.1", "GONE", State.QUEUED, None) in await standing(house)
 
 
@@ -118,7 +118,7 @@ async def test_of_several_destinations_the_one_that_was_chosen_stays(folder: Pat
         claim = await house.world.queue.claim("OTHER", OWNER, Wanted(1), house.world.clock())
         await house.world.queue.settle(claim, [Settlement(1, State.DELIVERED)], house.world.clock())
         await house.accepted("2.25.2", Order("PACS"))
-        await house.world.queue.readdress([2], "OTHER", house.world.clock())
+        await house.world.queue.interventions.readdress([2], "OTHER", house.world.clock())
         await house.accepted("2.25.3", Order("PACS"))
     house = lose(house, folder)
     async with house.world.running("PACS", "OTHER"):

@@ -18,7 +18,7 @@ UNKNOWN = Deferred(Scope.DESTINATION, Cause.AE_TITLE_UNKNOWN, "Who is there?", h
 
 async def breaker(flow: Flow) -> Breaker:
     """A breaker as it is after a start."""
-    made = Breaker(PACS, flow.queue, journal=flow.journal, clock=flow.clock, chance=flow.chance)
+    made = Breaker(PACS, flow.queue.standings, journal=flow.journal, clock=flow.clock, chance=flow.chance)
     await made.load()
     return made
 

@@ -107,7 +107,7 @@ async def test_when_two_different_instances_fail_the_destination_is_in_trouble(f
         assert [await flow.tries(each) for each in "ABC"] == [0, 0, 0]
         assert [(await flow.entry(each)).attempts for each in "ABC"] == [1, 1, 0]
         assert (await flow.entry("C")).next_attempt_at == NOON
-        standing = await flow.queue.standing("PACS")
+        standing = await flow.queue.standings.standing("PACS")
         assert (standing.failures, standing.cause) == (1, Cause.STORE_ABORTED)
         assert standing.retry_at == NOON + 5 * SECOND
     assert len(flow.happened(DestinationTrouble)) == 1
@@ -345,7 +345,7 @@ async def test_a_clock_that_is_set_is_noticed_within_a_minute(flow: Flow) -> Non
             flow.clock.set_forward += HOUR
             await anyio.sleep(61)
             assert len(flow.pacs.asked) == 3
-            assert (await flow.queue.standing("PACS")).held
+            assert (await flow.queue.standings.standing("PACS")).held
             flow.clock.set_forward += HOUR
             await anyio.sleep(61)
             assert (await flow.entry("A")).state is State.DELIVERED
@@ -388,7 +388,7 @@ async def test_after_failed_c_stores_one_instance_shows_whether_it_works(flow: F
             assert len(flow.pacs.sent) < 70
             full = False
             await anyio.sleep(61)
-            assert (await flow.queue.standing("PACS")).failures == 0
+            assert (await flow.queue.standings.standing("PACS")).failures == 0
             await hours(0.5)
             states = {entry.state for entry in (await flow.entries()).values()}
         assert states == {State.DELIVERED}
@@ -405,7 +405,7 @@ async def test_a_destination_is_not_called_recovered_before_something_was_stored
         async with flow.forwarding():
             await hours(6)
             assert not flow.happened(DestinationRecovered)
-            failures = (await flow.queue.standing("PACS")).failures
+            failures = (await flow.queue.standings.standing("PACS")).failures
             assert failures > 10
             await anyio.sleep(61)
             await flow.owe("C")
@@ -422,7 +422,7 @@ async def test_a_refusal_shows_that_the_destination_answers(flow: Flow) -> None:
         async with flow.forwarding():
             await anyio.sleep(6)
             assert len(flow.pacs.sent) == 4
-        assert (await flow.queue.standing("PACS")).failures == 0
+        assert (await flow.queue.standings.standing("PACS")).failures == 0
     assert len(flow.happened(DestinationRecovered)) == 1
 
 
@@ -456,7 +456,7 @@ async def test_a_probe_that_fails_is_the_destinations_trouble_though_it_is_the_o
             await anyio.sleep(1 if restarted else 600)
         async with flow.forwarding(destination):
             await anyio.sleep(600)
-        assert (await flow.queue.standing("PACS")).cause is Cause.OUT_OF_RESOURCES
+        assert (await flow.queue.standings.standing("PACS")).cause is Cause.OUT_OF_RESOURCES
     assert len(flow.pacs.received) > 3
     assert not flow.happened(DestinationRecovered)
 
@@ -477,7 +477,7 @@ async def test_an_unknown_ae_title_holds_the_destination_and_is_probed_every_fiv
         await flow.owe("A")
         async with flow.forwarding():
             await anyio.sleep(60)
-            standing = await flow.queue.standing("PACS")
+            standing = await flow.queue.standings.standing("PACS")
             assert (standing.held, standing.cause) == (True, Cause.AE_TITLE_UNKNOWN)
             await anyio.sleep(15 * 60)
         assert (await flow.entry("A")).state is State.DELIVERED
@@ -533,9 +533,9 @@ async def test_a_line_that_has_success_meanwhile_closes_the_breaker(flow: Flow) 
         await anyio.sleep(0.5)
         await flow.owe("A", "B")
         await anyio.sleep(1)
-        assert (await flow.queue.standing("PACS")).failures == 1
+        assert (await flow.queue.standings.standing("PACS")).failures == 1
         await anyio.sleep(2)
-        assert (await flow.queue.standing("PACS")).failures == 0
+        assert (await flow.queue.standings.standing("PACS")).failures == 0
         await anyio.sleep(10)
         assert {entry.state for entry in (await flow.entries()).values()} == {State.DELIVERED}
 
@@ -563,12 +563,12 @@ async def test_a_new_forwarder_goes_on_where_the_last_one_was(flow: Flow) -> Non
         await flow.owe("A")
         async with flow.forwarding():
             await anyio.sleep(60)
-        before = await flow.queue.standing("PACS")
+        before = await flow.queue.standings.standing("PACS")
         assert before.retry_at == NOON + 5 * MINUTE
         async with flow.forwarding():
             await anyio.sleep(200)
             assert len(flow.pacs.asked) == 1
-            assert await flow.queue.standing("PACS") == before
+            assert await flow.queue.standings.standing("PACS") == before
             await anyio.sleep(50)
             assert len(flow.pacs.asked) == 2
 
@@ -630,7 +630,7 @@ async def test_stop_ends_a_forwarder_wherever_it_is(flow: Flow, *, trouble: bool
     async with flow.open(PACS):
         await flow.owe("A")
         for steps in range(60):
-            await flow.queue.stand("PACS", Standing(), flow.clock())
+            await flow.queue.standings.stand("PACS", Standing(), flow.clock())
             began = flow.passed
             with anyio.fail_after(1):
                 async with anyio.create_task_group() as group:
@@ -694,7 +694,7 @@ async def test_a_queue_that_cannot_commit_ends_nothing(flow: Flow) -> None:
             await anyio.sleep(60)
             assert flow.happened(SpoolTrouble)
             with pytest.raises(QueueError):
-                await flow.queue.stand("PACS", Standing(), flow.clock())
+                await flow.queue.standings.stand("PACS", Standing(), flow.clock())
             flow.world.connection.execute("PRAGMA query_only=OFF")
             await anyio.sleep(6)
         assert (await flow.entry("A")).state is State.DELIVERED

@@ -152,7 +152,7 @@ async def test_pause_outlives_a_restart(flow: Flow) -> None:
         await owe(flow, "ABCD")
         async with flow.forwarding() as forwarder:
             await anyio.sleep(1.5)
-            await flow.queue.pause("PACS", flow.clock(), paused=True)
+            await flow.queue.interventions.pause("PACS", flow.clock(), paused=True)
             forwarder.pause(paused=True)
             await anyio.sleep(60)
             assert flow.pacs.received == [*"AB"]
@@ -161,7 +161,7 @@ async def test_pause_outlives_a_restart(flow: Flow) -> None:
         async with flow.forwarding() as forwarder:
             await anyio.sleep(60)
             assert flow.pacs.received == [*"AB"]
-            await flow.queue.pause("PACS", flow.clock(), paused=False)
+            await flow.queue.interventions.pause("PACS", flow.clock(), paused=False)
             forwarder.pause(paused=False)
             await anyio.sleep(3)
             assert flow.pacs.received == [*"ABCD"]
@@ -213,7 +213,7 @@ async def test_an_operators_strategy_counts_for_one_delivery(flow: Flow) -> None
     async with flow.open(PACS):
         await owe(flow, "ABC")
         number = (await flow.entry("B")).id
-        await flow.queue.revive([number], flow.clock(), Strategy.UNIVERSAL)
+        await flow.queue.interventions.revive([number], flow.clock(), Strategy.UNIVERSAL)
         async with flow.forwarding():
             await anyio.sleep(1)
         assert sorted(flow.pacs.received) == [*"ABC"]
@@ -231,7 +231,7 @@ async def test_a_destination_in_trouble_can_be_tried_at_once(flow: Flow) -> None
         async with flow.forwarding() as forwarder:
             await anyio.sleep(40)
             flow.pacs.refusal = lambda _: None
-            standing = await flow.queue.standing("PACS")
+            standing = await flow.queue.standings.standing("PACS")
             assert standing.retry_at is not None
             assert standing.retry_at > flow.clock() + SECOND
             await forwarder.retry_now()

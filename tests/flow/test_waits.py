@@ -169,7 +169,7 @@ async def test_trouble_on_this_machine_does_not_show_that_a_destination_works(fl
 
 async def test_a_time_that_is_over_is_not_waited_for(flow: Flow) -> None:
     """The clock goes on between the decision to wait and the wait."""
-    breaker = Breaker(PACS, flow.queue, journal=flow.journal, clock=flow.clock, chance=flow.chance)
+    breaker = Breaker(PACS, flow.queue.standings, journal=flow.journal, clock=flow.clock, chance=flow.chance)
     pacer = Pacer(PACS, breaker, clock=flow.clock)
     for reason in (Reason.BANDWIDTH, Reason.OUTSIDE_WINDOW):
         await pacer.wait(Wait(reason, flow.clock() - timedelta(microseconds=1)))
@@ -193,7 +193,7 @@ async def test_what_is_deferred_under_a_new_name_wakes_its_forwarder(flow: Flow)
         old = flow.forwarder(PACS)
         group.start_soon(old.run)
         await anyio.sleep(1)
-        await flow.queue.configured({"RENAMED": "PACS"}, flow.clock())
+        await flow.queue.standings.configured({"RENAMED": "PACS"}, flow.clock())
         old.stop()
         group.start_soon(flow.forwarder(renamed).run)
         await anyio.sleep(1)
@@ -215,7 +215,7 @@ async def test_an_error_of_ours_leaves_nothing_in_flight(flow: Flow) -> None:
     flow.pacs.respond = respond
     async with flow.open(PACS):
         await owe(flow, "AB", study="1")
-        await flow.queue.revive([(await flow.entry("B")).id], flow.clock(), Strategy.UNIVERSAL)
+        await flow.queue.interventions.revive([(await flow.entry("B")).id], flow.clock(), Strategy.UNIVERSAL)
         async with flow.forwarding():
             await anyio.sleep(MINUTE / SECOND)
         assert {entry.state for entry in (await flow.entries()).values()} == {State.DELIVERED}
@@ -227,7 +227,7 @@ async def test_what_has_an_operators_strategy_is_kept_back_too(flow: Flow) -> No
     async with flow.open(PACS):
         await owe(flow, "ABC", study="1")
         for name, strategy in (("B", Strategy.UNIVERSAL), ("C", Strategy.EXTENDED)):
-            await flow.queue.revive([(await flow.entry(name)).id], flow.clock(), strategy)
+            await flow.queue.interventions.revive([(await flow.entry(name)).id], flow.clock(), strategy)
         async with flow.forwarding() as forwarder:
             await anyio.sleep(0.5)
             forwarder.pause(paused=True)
@@ -245,13 +245,13 @@ async def test_a_reload_while_the_disk_is_full_ends_nothing(flow: Flow) -> None:
     async with flow.open(PACS), anyio.create_task_group() as moving:
         forwarders.configure([PACS], moving)
         await anyio.sleep(1)
-        await flow.queue.stand("PACS", Standing(3, flow.clock() + HOUR, held=True), flow.clock())
+        await flow.queue.standings.stand("PACS", Standing(3, flow.clock() + HOUR, held=True), flow.clock())
         flow.world.connection.execute("PRAGMA query_only=ON")
         forwarders.configure([replace(PACS, remote_port=105)], moving)
         await anyio.sleep(MINUTE / SECOND)
         flow.world.connection.execute("PRAGMA query_only=OFF")
         await anyio.sleep(MINUTE / SECOND)
-        assert await flow.queue.standing("PACS") == Standing()
+        assert await flow.queue.standings.standing("PACS") == Standing()
         await owe(flow, "A", study="1")
         await anyio.sleep(1)
         assert flow.pacs.received == ["A"]
@@ -328,7 +328,7 @@ async def test_a_renamed_destination_waits_for_the_one_it_was(flow: Flow) -> Non
         forwarders.configure([PACS], moving)
         await flow.owe("A", "B")
         await anyio.sleep(1)
-        await flow.queue.configured({"NEW": "PACS"}, flow.clock())
+        await flow.queue.standings.configured({"NEW": "PACS"}, flow.clock())
         forwarders.configure([renamed], moving)
         await flow.owe("C", to=("NEW",))
         await anyio.sleep(30)

@@ -69,6 +69,7 @@ class Flow:
         return Forwarder(
             destination,
             queue=self.queue,
+            standings=self.queue.standings,
             capabilities=self.world.queue.capabilities,
             spool=self.world.spool,
             transcoder=self.transcoder,
