@@ -22,6 +22,7 @@ def program(tmp_path: Path, free_port: object) -> Program:
     return Program(tmp_path / "router", free_port(), destinations=[DESTINATION])
 
 
+@pytest.mark.timeout(60)
 async def test_check_and_rebuild(router: Run, program: Program) -> None:
     """Beside the daemon, and after it; a flaw is exit code 1; what is rebuilt has no flaw any more."""
     with program:

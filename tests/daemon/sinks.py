@@ -4,11 +4,13 @@ import logging
 import socket
 import subprocess
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
 from typing import Any
 
+import psutil  # type: ignore[import-untyped]  # no stubs
 from pydicom import Dataset
 from pynetdicom import AE, ALL_TRANSFER_SYNTAXES, evt
 from pynetdicom.dimse_primitives import C_STORE
@@ -56,7 +58,18 @@ class Storescp:
         until(answers, f"storescp on port {self.port}")
 
     def stop(self) -> None:
-        """End it; its forks end with their associations."""
+        """End it, if it runs, with its forks, which hold its port too; what they were writing, unanswered, is gone."""
+        if self._process.poll() is not None:
+            return
+        parent = psutil.Process(self._process.pid)
+        parent.suspend()  # it makes no further fork
+        for fork in parent.children():
+            with suppress(psutil.NoSuchProcess):
+                fork.suspend()
+                torn = [Path(file.path) for file in fork.open_files()]
+                fork.kill()
+                for file in torn:
+                    file.unlink(missing_ok=True)
         self._process.kill()
         self._process.wait()
 

@@ -27,7 +27,8 @@ pytestmark = [
 
 NUMBERS = count(1)
 MIB = 1 << 20
-IMPATIENT = {"request": "300ms", "pdu": "300ms", "between_pdus": "300ms", "idle": "600ms"}
+IMPATIENT = {"request": "800ms", "pdu": "800ms", "between_pdus": "800ms", "idle": "1s"}
+"""Short, but good senders have to keep them too, on a machine that is busy."""
 
 A_ABORT_LENGTH = 10
 A_ABORT = b"\x07\x00\x00\x00\x00\x04"
