@@ -5,9 +5,10 @@ from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 import anyio
+import anyio.lowlevel
 
 from router.dicom.transport import Buffer, StalledError, Transport
-from router.protocol import Aborted, Closed, Connection, Event, Fragment
+from router.protocol import Aborted, Closed, Connection, Event, Fragment, Paused
 
 C = TypeVar("C", bound=Connection)
 
@@ -60,7 +61,7 @@ class Link(Generic[C]):
             OSError: the connection is lost.
         """
         deadline = anyio.current_time() + within
-        while (event := self.connection.next_event()) is None:
+        while (event := await self._next_event()) is None:
             await self._receive(deadline)
         self._pdu_deadline = None
         return event
@@ -78,7 +79,7 @@ class Link(Generic[C]):
         collected: list[memoryview] = []
         while True:
             deadline = anyio.current_time() + within
-            while (event := self.connection.next_event()) is None:
+            while (event := await self._next_event()) is None:
                 if collected and self.connection.full():
                     yield Piece(collected, last=False)
                     collected = []
@@ -135,6 +136,11 @@ class Link(Generic[C]):
         scratch = memoryview(bytearray(16384))
         while await self.transport.receive_into(scratch):
             pass
+
+    async def _next_event(self) -> Event | None:
+        while isinstance(event := self.connection.next_event(), Paused):
+            await anyio.lowlevel.checkpoint()
+        return event
 
     async def _receive_of_object(self, deadline: float) -> None:
         try:

@@ -13,6 +13,7 @@ from router.protocol.events import (
     EchoRequested,
     Event,
     Fragment,
+    Paused,
     ReleaseConfirmed,
     ReleaseRequested,
     StoreRequested,
@@ -21,6 +22,10 @@ from router.protocol.events import (
 from router.protocol.states import Action, Role, State, Stimulus, look_up
 
 DEFAULT_MAXIMUM_LENGTH: Final = 128 * 1024
+VALUES_AT_A_STRETCH: Final = 1024
+"""After them comes `Paused`: a millisecond. A buffer of 1 MiB has room for 170,000 that are empty, or of a command that
+tells nothing until it is complete."""
+
 _FIRST_BUFFER = 16 * 1024
 _SMALLEST_MAXIMUM_LENGTH = 8
 
@@ -28,10 +33,11 @@ _SMALLEST_MAXIMUM_LENGTH = 8
 class Connection(ABC):
     """One end of an association. Bytes go in by way of `buffer` and `received`, events come out of `next_event`.
 
-    The driver's loop: `n = receive_into(c.buffer())`, `c.received(n)`, then `c.next_event()` until it is None. What the
-    other methods return is to be sent as it is. After `Aborted`, `AssociationRejected`, `ReleaseConfirmed` and `Closed`
-    the transport connection is to be closed; after `abort`, `reject` or `confirm_release`, when the peer has closed it
-    or the driver's patience ends. What arrives after an error, an abort or the end is discarded.
+    The driver's loop: `n = receive_into(c.buffer())`, `c.received(n)`, then `c.next_event()` until it is None. At
+    `Paused` others get their turn. What the other methods return is to be sent as it is. After `Aborted`,
+    `AssociationRejected`, `ReleaseConfirmed` and `Closed` the transport connection is to be closed; after `abort`,
+    `reject` or `confirm_release`, when the peer has closed it or the driver's patience ends. What arrives after an
+    error, an abort or the end is discarded.
 
     Attributes:
         state: where the association stands in PS3.8 Table 9-10.
@@ -56,6 +62,7 @@ class Connection(ABC):
         self._need = pdu.HEADER.size
         # Bytes of a P-DATA-TF that is complete and not yet consumed.
         self._pdu_left = 0
+        self._values = 0
         self._fragments_out = False
         self._deaf = False
         self._end_of_stream = False
@@ -122,6 +129,9 @@ class Connection(ABC):
             self._discard()
         try:
             while self._pdu_left or self._next_pdu_is_complete():
+                if self._values == VALUES_AT_A_STRETCH:
+                    self._values = 0
+                    return Paused()
                 event = self._consume_pdv() if self._pdu_left else self._consume_pdu()
                 if event is not None:
                     return event
@@ -129,6 +139,7 @@ class Connection(ABC):
             self._step(Stimulus.INVALID_PDU)
             self._deaf = True
             raise
+        self._values = 0
         if not self._end_of_stream:
             return None
         self._end_of_stream = False
@@ -237,6 +248,7 @@ class Connection(ABC):
                 f"presentation context {context_id} is not one that was accepted", AbortReason.INVALID_PARAMETER_VALUE
             )
         end = at + _PDV_LENGTH + length
+        self._values += 1
         self._start = end
         self._pdu_left = left - _PDV_LENGTH - length
         event = self._assembly.fragment(context_id, control, self._view[at + pdu.PDV_HEADER.size : end])

@@ -126,6 +126,11 @@ class Closed:
     """The peer closed the transport connection."""
 
 
+@dataclass(frozen=True, slots=True)
+class Paused:
+    """So many values were read at a stretch that others should have their turn before the next event is asked for."""
+
+
 Event: TypeAlias = (
     AssociationAnnounced
     | AssociationAccepted
@@ -140,5 +145,6 @@ Event: TypeAlias = (
     | ReleaseConfirmed
     | Aborted
     | Closed
+    | Paused
 )
 """Everything that `next_event` can return."""

@@ -60,9 +60,11 @@ class Matrix:
             self._rows.setdefault(mark.args, Row(*mark.args)).add(report)
         return report
 
-    def pytest_sessionfinish(self, exitstatus: int) -> None:
-        """Put the table between the markers of the document, unless somebody broke the run off."""
-        if exitstatus not in {pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED}:
+    def pytest_sessionfinish(self, session: pytest.Session, exitstatus: int) -> None:
+        """Put the table between the markers of the document, unless somebody chose rows or broke the run off."""
+        config = session.config
+        chosen = config.args_source is pytest.Config.ArgsSource.ARGS or config.option.keyword
+        if chosen or exitstatus not in {pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED}:
             return
         before, _, rest = DOCUMENT.read_text("utf-8").partition(BEGIN)
         _, _, after = rest.partition(END)

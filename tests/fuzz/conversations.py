@@ -16,6 +16,7 @@ from router.protocol import (
     Event,
     Fragment,
     LocalProtocolError,
+    Paused,
     ProtocolError,
     ReleaseConfirmed,
     ReleaseRequested,
@@ -157,6 +158,8 @@ class Heard:
 
     def _take(self) -> None:
         while (event := self.connection.next_event()) is not None:
+            if isinstance(event, Paused):
+                continue
             kind = type(event).__name__
             if kind not in self.ends:
                 self.ends.append(kind)

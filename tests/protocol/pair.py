@@ -4,7 +4,7 @@ import struct
 from collections.abc import Sequence
 
 from router.model.presentation_context import AnsweredContext, ContextResult, PresentationContext
-from router.protocol import Acceptor, Connection, Event, Fragment, Requestor
+from router.protocol import Acceptor, Connection, Event, Fragment, Paused, Requestor
 
 CT = "1.2.840.10008.5.1.4.1.1.2"
 VERIFICATION = "1.2.840.10008.1.1"
@@ -45,6 +45,8 @@ def take(connection: Connection) -> list[Event]:
     """Everything that has happened so far."""
     events: list[Event] = []
     while (event := connection.next_event()) is not None:
+        if isinstance(event, Paused):
+            continue
         if isinstance(event, Fragment):
             event = Fragment(event.context_id, memoryview(bytes(event.content)), event.last)
         events.append(event)

@@ -12,12 +12,14 @@ from router.protocol import (
     Closed,
     Connection,
     Fragment,
+    Paused,
     ProtocolError,
     ReleaseRequested,
     Requestor,
     State,
     StoreRequested,
 )
+from router.protocol.connection import VALUES_AT_A_STRETCH
 from tests.protocol.pair import (
     STORE_RQ,
     ConnectionPair,
@@ -40,6 +42,7 @@ AS_USER = (AbortSource.SERVICE_USER, AbortReason.NOT_SPECIFIED)
 COMMAND_LAST = 3
 DATA, DATA_LAST = 0, 2
 STORE = command_set(STORE_RQ)
+FIND = command_set({0x100: b"\x20\0", 0x110: b"\x01\0", 0x800: b"\1\0"})
 RQ = association(proposed(1))
 
 
@@ -282,6 +285,29 @@ def test_ten_thousand_values_in_one_pdu() -> None:
     events = pair.to_acceptor(p_data(pdv(1, 3, STORE), *values, pdv(1, DATA_LAST, b"")))
     assert len(events) == 10_002
     assert events[-1] == Fragment(1, memoryview(b""), last=True)
+
+
+@pytest.mark.parametrize(
+    ("content", "values"),
+    [
+        (p_data(pdv(1, 3, STORE)) + p_data(*[pdv(1, 0, b"")] * 20_000), 20_001),
+        (p_data(pdv(1, 3, STORE)) + p_data(pdv(1, 0, b"")) * 20_000, 20_001),
+        (p_data(*[pdv(1, 1, b"")] * 20_000), 20_000),
+        (p_data(pdv(1, 3, FIND)) + p_data(*[pdv(1, 0, b"a")] * 10_000), 10_001),
+    ],
+    ids=["a data set", "a data set in many PDUs", "a command", "a data set that nobody wants"],
+)
+def test_values_without_end_leave_others_their_turn(content: bytes, values: int) -> None:
+    """However many are there at once, and whatever they are part of: it pauses in between, and misses nothing."""
+    acceptor = ConnectionPair(acceptor=Acceptor(buffer=bytearray(1 << 20))).establish().acceptor
+    acceptor.buffer()[: len(content)] = content
+    acceptor.received(len(content))
+    events = list(iter(acceptor.next_event, None))
+    assert events.count(Paused()) == values // VALUES_AT_A_STRETCH
+    stretch = 0
+    for event in events:
+        stretch = 0 if isinstance(event, Paused) else stretch + 1
+        assert stretch <= VALUES_AT_A_STRETCH
 
 
 def test_command_in_many_pieces() -> None:
