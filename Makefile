@@ -5,7 +5,7 @@
 .DELETE_ON_ERROR:
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
-.PHONY: help setup dcmtk promtool demo run test matrix faults soak deploy check format bench lock
+.PHONY: help setup dcmtk orthanc promtool demo run test matrix faults soak deploy check format bench lock
 
 CONFIG ?= config/router.yaml
 BIN := .venv/bin
@@ -109,8 +109,20 @@ format: setup  ## what ruff can put right by itself
 	@$(BIN)/ruff check --fix-only
 	$(BIN)/ruff format
 
-bench: setup dcmtk  ## objects per second, beside DCMTK and pynetdicom
-	@$(BIN)/python -m benchmarks
+bench: setup dcmtk orthanc  ## speed, beside DCMTK, Orthanc, pynetdicom and the bare machine, 20 minutes; PART="added latency" for one part
+	@$(BIN)/python -m benchmarks $(if $(PART),--only "$(PART)")
+
+orthanc:
+	@if PATH=$$PATH:/usr/sbin command -v Orthanc >/dev/null; then exit 0; fi
+	if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
+		echo "Installing Orthanc, a router to be compared with; its service stays off" >&2
+		export DEBIAN_FRONTEND=noninteractive
+		apt-get update -qq </dev/null
+		apt-get install -qq -y --no-install-recommends orthanc </dev/null >/dev/null
+		if [ -d /run/systemd/system ]; then systemctl disable --now orthanc; fi
+	else
+		echo "Orthanc is not on the PATH: its rows are left out (Debian: apt-get install orthanc)" >&2
+	fi
 
 lock: setup  ## requirements/ from pyproject.toml; UPGRADE=--upgrade takes the newest versions
 	@compile() { $(BIN)/uv pip compile "$$@" $(UPGRADE) --quiet --universal --python-version 3.11 \

@@ -7,110 +7,86 @@ import signal
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from benchmarks import backlog, conversion, history, measures, table
-from benchmarks.measures import Median, Scale
-from benchmarks.peers import REPOSITORY, BenchmarkError, missing
-from benchmarks.table import Row
+from benchmarks import (
+    backlog,
+    conversion,
+    forward,
+    growth,
+    history,
+    idle,
+    large,
+    latency,
+    page,
+    receive,
+    through,
+)
+from benchmarks.figures import Measured, say
+from benchmarks.peers import BenchmarkError, missing
+from benchmarks.scale import FULL, QUICK, Scale
 
-FULL = Scale(rounds=5, ct=500, mr=1500)
-QUICK = Scale(rounds=1, ct=160, mr=400)
-
-Part = Callable[[Scale, Path, Path], tuple[list[Row], Mapping[str, Median]]]
-
-
-def _receive(scale: Scale, memory: Path, disk: Path) -> tuple[list[Row], Mapping[str, Median]]:
-    with measures.receiving(scale, memory, disk) as turns:
-        figures = measures.medians(turns, scale.rounds)
-    return list(table.receive_rows(figures)), figures
-
-
-def _forward(scale: Scale, memory: Path, disk: Path) -> tuple[list[Row], Mapping[str, Median]]:
-    with measures.forwarding(scale, memory, disk) as turns:
-        figures = measures.medians(turns, scale.rounds)
-    return list(table.forward_rows(figures)), figures
-
-
-def _conversion(scale: Scale, memory: Path, _: Path) -> tuple[list[Row], Mapping[str, Median]]:
-    turns, megabytes = conversion.converting(memory)
-    figures = measures.medians(turns, scale.rounds)
-    with conversion.mixing(memory) as turns:
-        mixed = measures.medians(turns, scale.rounds)
-    return [*table.conversion_rows(figures, megabytes), *table.mixed_rows(mixed)], figures | mixed
-
-
-def _large(_: Scale, memory: Path, disk: Path) -> tuple[list[Row], Mapping[str, Median]]:
-    return list(table.large_rows(measures.large_object(memory, disk))), {}
-
-
-def _idle(_: Scale, memory: Path, __: Path) -> tuple[list[Row], Mapping[str, Median]]:
-    return list(table.idle_rows(measures.idle_associations(memory))), {}
-
-
-def _history(scale: Scale, _: Path, disk: Path) -> tuple[list[Row], Mapping[str, Median]]:
-    deliveries = 1_000_000 if scale.rounds > QUICK.rounds else 100_000
-    return list(table.history_rows(history.asked(disk, deliveries))), {}
-
-
-def _backlog(scale: Scale, memory: Path, _: Path) -> tuple[list[Row], Mapping[str, Median]]:
-    deliveries = 200_000 if scale.rounds > QUICK.rounds else 20_000
-    return list(table.backlog_rows(backlog.burdened(memory, deliveries))), {}
-
-
-PARTS: Mapping[str, Part] = {
-    "receive": _receive,
-    "forward": _forward,
-    "conversion": _conversion,
-    "large": _large,
-    "idle": _idle,
-    "history": _history,
-    "backlog": _backlog,
+PARTS: Mapping[str, Callable[[Scale, Path, Path], Measured]] = {
+    "receive": receive.measure,
+    "forward": forward.measure,
+    "store and forward": through.measure,
+    "2 GiB": large.measure,
+    "idle associations": idle.measure,
+    "added latency": latency.measure,
+    "backlog": backlog.measure,
+    "growth": growth.measure,
+    "conversion": conversion.measure,
+    "history": history.measure,
 }
 
 
-def main() -> int:
+def measure(name: str, scale: Scale, memory_root: Path, disk_root: Path) -> page.Part:
+    """One part, in folders of its own."""
+    memory = Path(tempfile.mkdtemp(prefix="benchmark-", dir=memory_root))
+    disk = Path(tempfile.mkdtemp(prefix="benchmark-", dir=disk_root))
+    began = time.monotonic()
+    try:
+        measured = page.part(PARTS[name](scale, memory, disk), time.monotonic() - began)
+    finally:
+        shutil.rmtree(memory)
+        shutil.rmtree(disk)
+    return measured
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
     """Returns the exit code: 0 when everything was measured, whatever came out."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="one short round, in a minute; writes nothing")
-    parser.add_argument("--only", choices=PARTS, action="append", help="this part alone; writes nothing")
-    parser.add_argument("--rounds", type=int, help=f"counted rounds, by default {FULL.rounds}; fewer: writes nothing")
-    parser.add_argument("--memory", type=Path, default=Path("/dev/shm"), help="folder on a tmpfs, with 2 GB of room")
-    parser.add_argument("--disk", type=Path, default=Path("/var/tmp"), help="folder on a disk, with 4 GB of room")
-    arguments = parser.parse_args()
+    parser.add_argument("--quick", action="store_true", help="one short round of each, in four minutes; writes nothing")
+    parser.add_argument("--only", choices=PARTS, action="append", help="this part again; the others stay as they are")
+    parser.add_argument("--page", action="store_true", help="measure nothing: write the page again, with missed.md")
+    parser.add_argument("--memory", type=Path, default=Path("/dev/shm"), help="folder on a tmpfs, with 8 GB of room")
+    parser.add_argument("--disk", type=Path, default=Path("/var/tmp"), help="folder on a disk, with 8 GB of room")
+    given = parser.parse_args(arguments)
     if why := missing():
         print(why, file=sys.stderr)
         return os.EX_UNAVAILABLE
     # So that children and files go however it ends.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(os.EX_TEMPFAIL))
-    scale = QUICK if arguments.quick else FULL
-    scale = Scale(arguments.rounds or scale.rounds, scale.ct, scale.mr)
-    where = table.circumstances(scale, arguments.memory, arguments.disk)
-    rows: list[Row] = []
-    figures: dict[str, Median] = {}
+    where = page.circumstances(given.memory, given.disk)
+    stored = page.DOCUMENTS / "performance.json"
+    parts = {} if given.quick else page.earlier(stored)
     began = time.monotonic()
-    for name in arguments.only or PARTS:
-        memory = Path(tempfile.mkdtemp(prefix="benchmark-", dir=arguments.memory))
-        disk = Path(tempfile.mkdtemp(prefix="benchmark-", dir=arguments.disk))
+    for name in () if given.page else given.only or PARTS:
         try:
-            more, measured = PARTS[name](scale, memory, disk)
+            parts[name] = measure(name, QUICK if given.quick else FULL, given.memory, given.disk)
         except BenchmarkError as error:
             print(f"{name}: {error}", file=sys.stderr)
             return os.EX_SOFTWARE
-        finally:
-            shutil.rmtree(memory)
-            shutil.rmtree(disk)
-        rows += more
-        figures |= measured
-    measures.say(f"measured in {time.monotonic() - began:.0f} s")
-    page = table.as_markdown(rows, where)
-    print(page)
-    if scale.rounds >= FULL.rounds and not arguments.quick and not arguments.only:
-        documents = REPOSITORY / "docs"
-        documents.mkdir(exist_ok=True)
-        (documents / "performance.md").write_text(page, "utf-8")
-        (documents / "performance.json").write_text(table.as_json(rows, figures, where), "utf-8")
+        say(f"{name}: measured in {parts[name]['seconds']} s, {time.monotonic() - began:.0f} s in all")
+        parts = {known: parts[known] for known in PARTS if known in parts}
+        if not given.quick:
+            # After every part: what was measured is kept, whatever becomes of the next one.
+            stored.write_text(page.as_json(where, parts), "utf-8")
+    written = page.as_markdown(where, parts)
+    if not given.quick:
+        (page.DOCUMENTS / "performance.md").write_text(written, "utf-8")
+    print(written)
     return os.EX_OK
 
 

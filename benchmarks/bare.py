@@ -1,18 +1,28 @@
-"""What the disk alone can do: the system calls of an acceptance in a loop, with nothing around them."""
+"""What the machine alone can do: the system calls of an acceptance in a loop, and the bytes over loopback."""
 
 import os
 import shutil
+import socket
 import sqlite3
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from threading import Lock
 
-from benchmarks.peers import make_durable
+from benchmarks.objects import Series
+from benchmarks.peers import HOST, make_durable
+
+IN_MEMORY = 64_000_000
+"""Bytes of files that are kept to be written again and again."""
 
 
-def accept_bare(folder: Path, contents: Sequence[bytes], count: int, concurrency: int) -> tuple[float, float]:
+def contents(series: Series) -> list[bytes]:
+    """Some of its files, so that nothing is read while time is taken."""
+    return [file.read_bytes() for file in series.files[: max(1, IN_MEMORY // series.size)]]
+
+
+def accept(folder: Path, contents: Sequence[bytes], count: int, concurrency: int) -> tuple[float, float]:
     """Write, fsync, rename, fsync the directory, commit one row (WAL, FULL); ``count`` times, in so many threads.
 
     Returns:
@@ -40,12 +50,33 @@ def accept_bare(folder: Path, contents: Sequence[bytes], count: int, concurrency
                 connection.execute("INSERT INTO instance VALUES (?)", [str(final)])
 
     try:
-        with ThreadPoolExecutor(concurrency) as threads:
-            began, cpu = time.monotonic(), time.process_time()
-            for done in [threads.submit(accept, range(first, count, concurrency)) for first in range(concurrency)]:
-                done.result()
-            return time.monotonic() - began, time.process_time() - cpu
+        return _in_threads(accept, count, concurrency)
     finally:
         connection.close()
         shutil.rmtree(folder)
         make_durable(folder.parent)
+
+
+def copy(port: int, contents: Sequence[bytes], count: int, connections: int) -> tuple[float, float]:
+    """Send the same bytes to ``children.tcp_sink``, over so many connections, each answered at its end.
+
+    Returns:
+        Seconds, and CPU seconds of the sender.
+    """
+
+    def send(numbers: range) -> None:
+        with socket.create_connection((HOST, port)) as connection:
+            for number in numbers:
+                connection.sendall(contents[number % len(contents)])
+            connection.shutdown(socket.SHUT_WR)
+            assert connection.recv(1) == b"."
+
+    return _in_threads(send, count, connections)
+
+
+def _in_threads(do: Callable[[range], None], count: int, concurrency: int) -> tuple[float, float]:
+    with ThreadPoolExecutor(concurrency) as threads:
+        began, cpu = time.monotonic(), time.process_time()
+        for done in [threads.submit(do, range(first, count, concurrency)) for first in range(concurrency)]:
+            done.result()
+        return time.monotonic() - began, time.process_time() - cpu

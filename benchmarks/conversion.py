@@ -10,7 +10,6 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import partial
-from itertools import count
 from pathlib import Path
 
 import imagecodecs
@@ -20,10 +19,12 @@ from pydicom.dataset import Dataset
 from pydicom.encaps import encapsulate
 from pydicom.uid import UID, CTImageStorage, MRImageStorage, UltrasoundMultiFrameImageStorage
 
-from benchmarks import objects, peers
-from benchmarks.measures import FORWARD, Sample, Turn
+from benchmarks import objects, peers, scu
+from benchmarks.figures import Measured, Sample, Table, Turn, at_least, compete
 from benchmarks.objects import Series
-from benchmarks.peers import BenchmarkError, Dcmsend, Router, Server
+from benchmarks.peers import BenchmarkError, Server
+from benchmarks.program import FORWARD, Router, another
+from benchmarks.scale import Scale
 from router.cli.files import find
 from router.dicom.content import Outgoing
 from router.dicom.transcode.worker import write_converted
@@ -202,28 +203,57 @@ def _shape(edge: int, moved: int) -> npt.NDArray[np.float64]:
 
 # One core
 
+OURS, BARE = "router", "imagecodecs, frame by frame"
 
-def converting(memory: Path) -> tuple[dict[str, Turn], Mapping[str, float]]:
-    """Turns of both contenders, and the megabytes of an object of each kind."""
+SUBJECT = "conversion"
+
+
+def measure(scale: Scale, memory: Path, _: Path) -> Measured:
+    """Decompress and recompress every kind of picture with every codec; then a queue in which some is converted."""
+    measured = Measured()
     folder = memory / "conversion"
     folder.mkdir()
-    turns: dict[str, Turn] = {}
-    sizes: dict[str, float] = {}
+    rows = []
     for picture in pictures():
-        native = picture.native(folder / f"{picture.name}.dcm")
-        sizes[picture.name] = picture.megabytes
-        for name, codec in CODECS.items():
-            what = f"{picture.name}, {name}"
-            target = folder / "converted.dcm"
-            frames = [codec.encode(frame) for frame in picture.frames]
-            compressed = picture.compressed(folder / f"{what}.dcm", frames, codec.uid)
-            _verify(compressed, picture, target)
-            turns[f"decompress {what}: router"] = _router(compressed, EXPLICIT_VR_LITTLE_ENDIAN, target)
-            turns[f"decompress {what}: bare"] = _timed(partial(_decode_all, codec, frames, picture.frames))
-            if codec.recompresses:
-                turns[f"recompress {what}: router"] = _router(native, codec.uid, target)
-                turns[f"recompress {what}: bare"] = _timed(partial(_encode_all, codec, picture.frames))
-    return turns, sizes
+        for way, codec, turns in _converting(picture, folder):
+            figures = compete(f"{way} {picture.name}, {codec}", turns, scale.rounds)
+            ours, bare = figures[OURS], figures[BARE]
+            measured.goals.append(at_least(SUBJECT, ours, "imagecodecs", bare.rate, 0.8))
+            rows.append((ours.what, *[f"{each.rate * picture.megabytes:,.0f}" for each in (ours, bare)]))
+    columns = ("", "router, MB/s of one core", "imagecodecs, MB/s of one core")
+    measured.tables.append(Table("Native pixels converted, of one thread", columns, rows))
+    with mixing(memory) as turns:
+        figures = compete("CT, a mixed queue", turns, scale.rounds)
+    measured.figures += figures.values()
+    measured.goals.append(at_least(SUBJECT, figures[MIXED_QUEUE], PLAIN_QUEUE, figures[PLAIN_QUEUE].rate, 0.9))
+    return measured
+
+
+def _converting(picture: Picture, folder: Path) -> Iterator[tuple[str, str, dict[str, Turn]]]:
+    """Both ways with every codec: the turns of both contenders."""
+    native = picture.native(folder / f"{picture.name}.dcm")
+    target = folder / "converted.dcm"
+    for name, codec in CODECS.items():
+        frames = [codec.encode(frame) for frame in picture.frames]
+        compressed = picture.compressed(folder / f"{picture.name}, {name}.dcm", frames, codec.uid)
+        _verify(compressed, picture, target)
+        yield (
+            "decompress",
+            name,
+            {
+                OURS: _router(compressed, EXPLICIT_VR_LITTLE_ENDIAN, target),
+                BARE: _timed(partial(_decode_all, codec, frames, picture.frames)),
+            },
+        )
+        if codec.recompresses:
+            yield (
+                "recompress",
+                name,
+                {
+                    OURS: _router(native, codec.uid, target),
+                    BARE: _timed(partial(_encode_all, codec, picture.frames)),
+                },
+            )
 
 
 def _verify(compressed: Outgoing, picture: Picture, target: Path) -> None:
@@ -260,12 +290,15 @@ def _timed(convert: Callable[[], None]) -> Turn:
         while (used := time.process_time() - began) < LEAST_SECONDS or not done:
             convert()
             done += 1
-        return Sample(done, used, used)
+        return Sample(done, used, cpu=used)
 
     return turn
 
 
 # A mixed queue
+
+MIXED_QUEUE = "router, a tenth of JPEG 2000 to convert among them"
+PLAIN_QUEUE = "router, without that tenth"
 
 
 @contextmanager
@@ -273,8 +306,8 @@ def mixing(memory: Path) -> Iterator[dict[str, Turn]]:
     """Forward native CT images to a peer that takes only native ones; and the same with JPEG 2000 among them."""
     with ExitStack() as ends:
         sink = ends.enter_context(peers.sink())  # DCMTK's default: the native transfer syntaxes
-        router = ends.enter_context(Router(memory / "router", sink))
-        plain = objects.ct(memory / "objects", MIXED - MIXED // TENTH)
+        router = ends.enter_context(Router(memory / "router", [sink]))
+        plain = objects.series("CT", memory / "objects", MIXED - MIXED // TENTH)
         folder = memory / "objects" / "compressed"
         folder.mkdir()
         files = [*plain.files]
@@ -282,8 +315,8 @@ def mixing(memory: Path) -> Iterator[dict[str, Turn]]:
             files.insert(number * TENTH, _fresh_jpeg_2000(folder, number))
         mixed = Series("mixed", files, plain.size)
         yield {
-            "mixed queue: alone": _drain(router, sink, plain, len(plain.files), memory),
-            "mixed queue: mixed": _drain(router, sink, mixed, len(plain.files), memory),
+            PLAIN_QUEUE: _drain(router, sink, plain, len(plain.files)),
+            MIXED_QUEUE: _drain(router, sink, mixed, len(plain.files)),
         }
 
 
@@ -295,17 +328,13 @@ def _fresh_jpeg_2000(folder: Path, number: int) -> Path:
     return path
 
 
-_numbers = count()
-"""Of senders: the same objects from the same one would be taken for a loop."""
-
-
-def _drain(router: Router, sink: Server, series: Series, plain: int, scratch: Path) -> Turn:
+def _drain(router: Router, sink: Server, series: Series, plain: int) -> Turn:
     """As in ``forward``, but to the last success of those that are not converted."""
 
     def turn() -> Sample:
         sink.wait_idle()
         sink.pause()
-        Dcmsend(router.port, series.files, f"{FORWARD}{next(_numbers)}", scratch).finish()
+        scu.send(router.port, another(FORWARD), [series.files])
         router.skip_log()
         cpu = router.cpu()
         began = time.time()
@@ -314,7 +343,7 @@ def _drain(router: Router, sink: Server, series: Series, plain: int, scratch: Pa
         sent = router.delivered_as_stored()
         if len(sent) != plain:
             raise BenchmarkError(f"{len(sent)} instances were sent as they are, of {plain}")
-        sample = Sample(plain, max(sent) - began, router.cpu() - cpu)
+        sample = Sample(plain, max(sent) - began, series.size, cpu=router.cpu() - cpu)
         router.clear()
         return sample
 

@@ -2,14 +2,14 @@
 
 import time
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from statistics import median
 
 import anyio
 
-from benchmarks.measures import say
+from benchmarks.figures import MIB, Measured, Table, below, say
+from benchmarks.scale import Scale
 from router.durable.history import Happened, Happening, Search
 from router.durable.sqlite_history import SqliteHistory
 from router.model.outcome import Cause
@@ -23,36 +23,35 @@ AT_ONCE = 1000
 ROUNDS = 9
 
 
-@dataclass(frozen=True, slots=True)
-class Asked:
-    """What was asked of a history."""
-
-    deliveries: int
-    written: float
-    """Per second, in commits of a thousand."""
-    file: int
-    """Bytes."""
-    answers: Mapping[str, float]
-    """Question → seconds in the median."""
+SUBJECT = "history"
 
 
-def asked(folder: Path, deliveries: int) -> Asked:
+def measure(scale: Scale, _: Path, disk: Path) -> Measured:
     """Fill a history with so many deliveries, in order, and ask it each question several times."""
-    path = folder / "history.db"
+    path = disk / "history.db"
+    deliveries = scale.history
     history = SqliteHistory(
         path, clock=lambda: NOON + timedelta(days=1), keep=timedelta(days=90), size=1 << 34, report=say
     )
     history.open()
     try:
-        say(f"a history of {deliveries} deliveries")
         began = time.perf_counter()
         for first in range(0, deliveries, AT_ONCE):
             history.promise([_happening(number) for number in range(first, first + AT_ONCE)])
         written = deliveries / (time.perf_counter() - began)
+        say(f"a history of {deliveries:,} deliveries")
         answers = anyio.run(_ask, history, deliveries)
     finally:
         history.close()
-    return Asked(deliveries, written, path.stat().st_size, answers)
+    what = f"{deliveries:,} deliveries"
+    rows = [
+        (f"{what} on the disk", f"{path.stat().st_size / MIB:.0f} MiB"),
+        ("happenings written, a thousand in a FULL commit", f"{written:,.0f}/s"),
+    ]
+    return Measured(
+        goals=[below(SUBJECT, f"{what}: {question}", 1000 * took, 100, "ms") for question, took in answers.items()],
+        tables=[Table("History", ("", ""), rows)],
+    )
 
 
 async def _ask(history: SqliteHistory, deliveries: int) -> Mapping[str, float]:

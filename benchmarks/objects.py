@@ -3,25 +3,22 @@
 import io
 import random
 import struct
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import (
     UID,
+    BreastTomosynthesisImageStorage,
     CTImageStorage,
+    DigitalMammographyXRayImageStorageForPresentation,
     ExplicitVRLittleEndian,
     MRImageStorage,
     MultiFrameGrayscaleWordSecondaryCaptureImageStorage,
 )
 
-LARGE = 2 * 1024**3
-"""Bytes of the multi-frame object's pixel data."""
-
 _PIXEL_DATA = 0x7FE0, 0x0010
-_TWELVE_BITS = b"\xff\x0f"
-"""Of each 16-bit pixel, as a CT or MR stores them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,56 +34,76 @@ class Series:
         """The same, with at most ``count`` files: for peers that would take all day."""
         return Series(self.name, self.files[:count], self.size)
 
+    def remove(self) -> None:
+        """Give the memory back that its files take."""
+        for file in self.files:
+            file.unlink()
+
     def dealt(self, hands: int) -> Sequence[Sequence[Path]]:
         """Disjoint parts of equal length."""
         return [self.files[hand::hands] for hand in range(hands)]
 
 
-def ct(folder: Path, count: int) -> Series:
-    """CT images of 512 KB."""
-    return _series("CT", CTImageStorage, 512, folder, count)
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """What all objects of a series have in common."""
+
+    sop_class: UID
+    modality: str
+    rows: int
+    columns: int
+    frames: int = 1
+
+    @property
+    def pixels(self) -> int:
+        """Bytes of pixel data."""
+        return self.rows * self.columns * 2 * self.frames
 
 
-def mr(folder: Path, count: int) -> Series:
-    """MR images of 33 KB."""
-    return _series("MR", MRImageStorage, 128, folder, count)
+KINDS: Mapping[str, Kind] = {
+    "MR": Kind(MRImageStorage, "MR", 128, 128),  # 33 KB
+    "CT": Kind(CTImageStorage, "CT", 512, 512),  # 512 KB
+    "mammography": Kind(DigitalMammographyXRayImageStorageForPresentation, "MG", 2048, 2048),  # 8 MB
+    "tomosynthesis": Kind(BreastTomosynthesisImageStorage, "MG", 2048, 1024, 48),  # 200 MB
+    "2 GiB": Kind(MultiFrameGrayscaleWordSecondaryCaptureImageStorage, "OT", 512, 512, 4096),
+}
+
+SPARSE_FROM = 100_000_000
+"""Bytes of pixels from which on a file has a hole for them: it is read as zeros, like any other pixels."""
 
 
-def large(folder: Path) -> Series:
-    """One object of 4096 frames. The file is sparse: a hole is read as zeros, like any other pixels."""
-    folder.mkdir(parents=True, exist_ok=True)
-    path = folder / "large.dcm"
-    image = blank(MultiFrameGrayscaleWordSecondaryCaptureImageStorage, 512)
-    image.NumberOfFrames = LARGE // (512 * 512 * 2)
-    image.SOPInstanceUID = image.file_meta.MediaStorageSOPInstanceUID = UID(f"2.25.{random.getrandbits(96)}")
-    with path.open("wb") as file:
-        image.save_as(file, enforce_file_format=True)
-        file.write(struct.pack("<HH2sHI", *_PIXEL_DATA, b"OW", 0, LARGE))
-        file.truncate(file.tell() + LARGE)
-    return Series("2 GiB multi-frame", [path], path.stat().st_size)
-
-
-def _series(name: str, sop_class: UID, edge: int, folder: Path, count: int) -> Series:
-    """Written from one template: only what must differ is replaced, at the same length."""
-    (folder / name).mkdir(parents=True, exist_ok=True)
-    chance = random.Random(edge)
-    pixels = chance.randbytes(edge * edge * 2)
-    mask = _TWELVE_BITS * (edge * edge)
-    pixels = (int.from_bytes(pixels) & int.from_bytes(mask)).to_bytes(len(mask))
+def series(name: str, folder: Path, count: int) -> Series:
+    """Files of one of ``KINDS``, written from one template: only UIDs and pixels differ."""
+    kind = KINDS[name]
+    target = folder / name
+    target.mkdir(parents=True, exist_ok=True)
     stem = f"2.25.{random.getrandbits(64) | 1 << 64}"
-    image = blank(sop_class, edge)
+    image = blank(kind.sop_class, kind.rows)
+    image.Columns, image.Modality = kind.columns, kind.modality
+    if kind.frames > 1:
+        image.NumberOfFrames = kind.frames
     image.SOPInstanceUID = image.file_meta.MediaStorageSOPInstanceUID = UID(f"{stem}{0:08d}")
     written = io.BytesIO()
     image.save_as(written, enforce_file_format=True)
-    head = written.getvalue() + struct.pack("<HH2sHI", *_PIXEL_DATA, b"OW", 0, len(pixels))
+    head = written.getvalue() + struct.pack("<HH2sHI", *_PIXEL_DATA, b"OW", 0, kind.pixels)
     files = []
+    chance = random.Random(kind.pixels)
+    pixels = b"" if kind.pixels >= SPARSE_FROM else _noise(chance, kind.pixels)
     for number in range(count):
-        start = chance.randrange(edge * edge) * 2
-        path = folder / name / f"{number:06d}.dcm"
-        uid = f"{stem}{number:08d}".encode()
-        path.write_bytes(head.replace(f"{stem}{0:08d}".encode(), uid) + pixels[start:] + pixels[:start])
+        path = target / f"{number:06d}.dcm"
+        with path.open("wb") as file:
+            file.write(head.replace(f"{stem}{0:08d}".encode(), f"{stem}{number:08d}".encode()))
+            start = chance.randrange(len(pixels) // 2) * 2 if pixels else 0
+            file.writelines((pixels[start:], pixels[:start]))
+            file.truncate(len(head) + kind.pixels)
         files.append(path)
-    return Series(name, files, len(head) + len(pixels))
+    return Series(name, files, len(head) + kind.pixels)
+
+
+def _noise(chance: random.Random, size: int) -> bytes:
+    """Of pixels with twelve bits in sixteen, as a CT or MR stores them."""
+    mask = b"\xff\x0f" * (size // 2)
+    return (int.from_bytes(chance.randbytes(size)) & int.from_bytes(mask)).to_bytes(size)
 
 
 def blank(sop_class: UID, edge: int) -> Dataset:

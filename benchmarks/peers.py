@@ -1,6 +1,5 @@
 """The processes that are measured, and those they talk to: how each is started, and what it has used."""
 
-import json
 import os
 import re
 import shutil
@@ -8,21 +7,25 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-import psutil
+import psutil  # type: ignore[import-untyped]  # no stubs
 
 HOST = "127.0.0.1"
 REPOSITORY = Path(__file__).parent.parent
 
 # Without it DCMTK waits 40 ms per object for a delayed acknowledgement, at either end.
 DCMTK_ENVIRONMENT = {**os.environ, "TCP_NODELAY": "1"}
+
+WATCH_EVERY = 0.1
+"""Seconds between two looks at a process's memory: what they cost is the same for every contender."""
 
 PATIENCE = 120.0
 """Seconds after which a measure that has not ended is an error."""
@@ -63,6 +66,38 @@ def make_durable(folder: Path) -> None:
         os.close(directory)
 
 
+@dataclass(slots=True)
+class Memory:
+    """Bytes."""
+
+    rss: int
+    anonymous: int
+
+    def raise_to(self, other: "Memory") -> None:
+        """The higher of both."""
+        self.rss, self.anonymous = max(self.rss, other.rss), max(self.anonymous, other.anonymous)
+
+
+class Tail:
+    """The lines that are added to a log."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._at = 0
+
+    def skip(self) -> None:
+        """What is there so far is of no interest."""
+        self._at = self._path.stat().st_size
+
+    def lines(self) -> list[bytes]:
+        """Whole ones, since the last look."""
+        with self._path.open("rb") as file:
+            file.seek(self._at)
+            whole, _, _ = file.read().rpartition(b"\n")
+        self._at += len(whole) + 1 if whole else 0
+        return whole.splitlines()
+
+
 class Server:
     """A listening child process. ``with`` ends it."""
 
@@ -74,6 +109,7 @@ class Server:
         folder: Path | None,
         log: Path | None = None,
         environment: dict[str, str] | None = None,
+        patience: float = 30,
     ) -> None:
         """Start it and wait until it listens.
 
@@ -83,6 +119,7 @@ class Server:
             folder: where the objects lie that it received.
             log: where its standard error goes.
             environment: of the process.
+            patience: seconds until it has to listen.
         """
         self.port = port
         self.folder = folder
@@ -92,7 +129,7 @@ class Server:
             )
         self._watched = psutil.Process(self._child.pid)
         try:
-            wait_until(self._listens, f"{command[0]} listens on port {port}", 30)
+            wait_until(self._listens, f"{command[0]} listens on port {port}", patience)
         except BenchmarkError:
             self._child.kill()
             self._child.wait()
@@ -122,14 +159,37 @@ class Server:
         # Twice: a fork that its parent reaps between the two looks at them would be missed.
         return max(self._cpu(), self._cpu())
 
-    def anonymous(self) -> int:
-        """Anonymous memory in bytes, children included."""
-        total = 0
+    def memory(self) -> Memory:
+        """Of now, children included; what forks share counts for each."""
+        rss = anonymous = 0
         for process in (self._watched, *self._watched.children(recursive=True)):
-            status = Path(f"/proc/{process.pid}/status").read_text("utf-8")
-            found = re.search(r"^RssAnon:\s+(\d+) kB", status, re.MULTILINE)
-            total += int(found[1]) * 1024 if found else 0
-        return total
+            try:
+                status = Path(f"/proc/{process.pid}/status").read_text("utf-8")
+            except (FileNotFoundError, ProcessLookupError):
+                continue
+            found = dict(re.findall(r"^(VmRSS|RssAnon):\s+(\d+) kB", status, re.MULTILINE))
+            rss += int(found.get("VmRSS", 0)) * 1024
+            anonymous += int(found.get("RssAnon", 0)) * 1024
+        return Memory(rss, anonymous)
+
+    @contextmanager
+    def watched(self) -> Iterator[Memory]:
+        """Its memory at its highest, until the block ends."""
+        highest = self.memory()
+        ended = threading.Event()
+
+        def watch() -> None:
+            while not ended.wait(WATCH_EVERY):
+                highest.raise_to(self.memory())
+
+        watching = threading.Thread(target=watch)
+        watching.start()
+        try:
+            yield highest
+        finally:
+            ended.set()
+            watching.join()
+            highest.raise_to(self.memory())
 
     def received(self) -> int:
         """How many objects lie in its folder."""
@@ -152,8 +212,11 @@ class Server:
         self._child.send_signal(signal.SIGCONT)
 
     def wait_idle(self) -> None:
-        """Until nobody is connected."""
-        wait_until(lambda: not self._connections(psutil.CONN_ESTABLISHED), "nobody is connected any more")
+        """Until nobody is connected, to a fork neither."""
+        wait_until(
+            lambda: not self._connections(psutil.CONN_ESTABLISHED) and not self._watched.children(),
+            "nobody is connected any more",
+        )
 
     def _connections(self, status: str) -> list[Any]:
         return [each for each in self._watched.net_connections("tcp") if each.status == status]
@@ -175,11 +238,16 @@ class Server:
         return total
 
 
-def storescp(folder: Path) -> Server:
+def program(name: str) -> list[str]:
+    """The command that runs one of ``benchmarks.children``."""
+    return [sys.executable, "-m", "benchmarks.children", name]
+
+
+def storescp(folder: Path, *options: str) -> Server:
     """DCMTK's, a process for each association, writing to ``folder``."""
     folder.mkdir(parents=True)
     port = free_port()
-    command = ["storescp", "--fork", "--output-directory", str(folder), str(port)]
+    command = ["storescp", "--fork", *options, "--output-directory", str(folder), str(port)]
     return Server(command, port, folder=folder, environment=DCMTK_ENVIRONMENT)
 
 
@@ -189,195 +257,76 @@ def sink(*options: str) -> Server:
     return Server(["storescp", "--ignore", *options, str(port)], port, folder=None, environment=DCMTK_ENVIRONMENT)
 
 
-def pynetdicom_scp(folder: Path) -> Server:
-    """That of pynetdicom with default settings, writing to ``folder``."""
-    folder.mkdir(parents=True)
-    port = free_port()
-    return Server([*_program("pynetdicom-scp"), str(port), str(folder)], port, folder=folder)
-
-
-def _program(name: str) -> list[str]:
-    return [sys.executable, "-m", "benchmarks.children", name]
-
-
-_CONFIGURATION = """\
-listen:
-  ae_titles: any
-  host: {host}
-  port: {port}
-  allow_any: true
-  max_associations: 600
-  max_associations_per_host: 600
-spool: {{directory: {spool}}}
-routes:
-  - {{name: forward, when: {{calling_ae_title: "FORWARD*"}}, to: SINK, stop: true}}
-  - {{name: keep, to: LATER}}
-destinations:
-  - name: SINK
-    remote_ae_title: SINK
-    remote_host: {host}
-    remote_port: {sink}
-    max_associations: 1
-    deadlines: {{association: 5m, linger: 100ms}}
-  - name: LATER
-    remote_ae_title: LATER
-    remote_host: {host}
-    remote_port: {sink}
-    only: "{another_day} 03:00-03:01"
-http: {{enabled: false}}
-log: {{format: json}}
-"""
-
-
-class Router(Server):
-    """The program itself. It forwards what ``FORWARD…`` sends, and keeps the rest for another day."""
-
-    def __init__(self, folder: Path, destination: Server) -> None:
-        """Start it, with configuration, spool and log in ``folder``."""
-        folder.mkdir(parents=True)
-        port = free_port()
-        configuration = folder / "router.yaml"
-        configuration.write_text(
-            _CONFIGURATION.format(
-                host=HOST,
-                port=port,
-                spool=folder / "spool",
-                sink=destination.port,
-                another_day=(datetime.now(UTC) + timedelta(days=3)).strftime("%a"),
-            ),
-            "utf-8",
-        )
-        self._log = folder / "log"
-        command = [sys.executable, "-m", "router", "run", "--config", str(configuration)]
-        super().__init__(command, port, folder=folder / "spool" / "objects", log=self._log)
-        self._read = self._log.open("rb")
-        self._delivered: list[dict[str, Any]] = []
-
-    def skip_log(self) -> None:
-        """What was logged so far is of no interest."""
-        self._read.seek(0, os.SEEK_END)
-        self._delivered.clear()
-
-    def delivered(self) -> int:
-        """How many instances were answered with success since."""
-        for line in self._read:
-            if not line.endswith(b"\n"):
-                self._read.seek(-len(line), os.SEEK_CUR)
-                break
-            if b'"C-STORE successful"' in line:
-                self._delivered.append(json.loads(line))
-        return len(self._delivered)
-
-    def wait_delivered(self, count: int) -> float:
-        """Until that many were. Returns when the last one was, in Unix time."""
-        wait_until(lambda: self.delivered() >= count, f"{count} instances delivered")
-        return _instant(self._delivered[-1])
-
-    def delivered_as_stored(self) -> list[float]:
-        """When those were that were not converted, in Unix time; after ``wait_delivered``."""
-        return [_instant(each) for each in self._delivered if not each.get("converted")]
-
-
-def _instant(logged: Mapping[str, Any]) -> float:
-    return datetime.fromisoformat(logged["timestamp"]).timestamp()
-
-
-@dataclass(frozen=True, slots=True)
-class Sent:
-    """What a sender did."""
-
-    began: float
-    ended: float
-    """Unix time."""
-    cpu: float
-    """CPU seconds."""
-
-
-class Dcmsend:
-    """DCMTK's sender, running.
-
-    Its own log says when the association is asked for and when it is released: looking through the files, which it
-    does before, is not counted.
-    """
+class CountingSink(Server):
+    """DCMTK's ``storescp --ignore``, a process for each association, that says what comes and when."""
 
     _LOG = """\
-log4cplus.rootLogger = WARN, console
-log4cplus.logger.dcmtk.apps.dcmsend = INFO
+log4cplus.rootLogger = INFO, console
 log4cplus.appender.console = log4cplus::ConsoleAppender
 log4cplus.appender.console.logToStdErr = true
 log4cplus.appender.console.layout = log4cplus::PatternLayout
 log4cplus.appender.console.layout.ConversionPattern = %D{%s.%q} %m%n
 """
 
-    def __init__(self, port: int, files: Sequence[Path], calling_ae_title: str, scratch: Path) -> None:
-        """Start it."""
-        configuration = scratch / "dcmsend.cfg"
-        if not configuration.exists():
-            configuration.write_text(self._LOG, "utf-8")
-        self._files = len(files)
-        self._child = subprocess.Popen(
-            [
-                "dcmsend",
-                "--log-config",
-                str(configuration),
-                "-aet",
-                calling_ae_title,
-                HOST,
-                str(port),
-                *map(str, files),
-            ],
-            stderr=subprocess.PIPE,
-            env=DCMTK_ENVIRONMENT,
-            text=True,
-        )
+    def __init__(self, folder: Path) -> None:
+        """Start it, with its log in ``folder``."""
+        folder.mkdir(parents=True)
+        configuration = folder / "sink.cfg"
+        configuration.write_text(self._LOG, "utf-8")
+        port = free_port()
+        command = ["storescp", "--ignore", "--fork", "--log-config", str(configuration), str(port)]
+        super().__init__(command, port, folder=None, log=folder / "log", environment=DCMTK_ENVIRONMENT)
+        self._tail = Tail(folder / "log")
+        self._requests: list[float] = []
 
-    @property
-    def running(self) -> bool:
-        """Whether it has not ended yet; ask before ``finish``."""
-        return os.waitid(os.P_PID, self._child.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None
+    def skip_log(self) -> None:
+        """What came so far is of no interest."""
+        self._tail.skip()
+        self._requests.clear()
 
-    def finish(self) -> Sent:
-        """Wait for its end.
+    def wait_requests(self, count: int) -> float:
+        """Until so many C-STORE requests have come. Returns when the last one began, in Unix time."""
+        wait_until(lambda: self._count() >= count, f"{count} instances sent on")
+        return max(self._requests)
 
-        Raises:
-            BenchmarkError: not everything was stored.
-        """
-        assert self._child.stderr is not None
-        said = self._child.stderr.read()
-        self._child.stderr.close()
-        _, status, usage = os.wait4(self._child.pid, 0)
-        self._child.returncode = os.waitstatus_to_exitcode(status)
-        if not re.search(rf"with status SUCCESS\s+: {self._files}$", said, re.MULTILINE):
-            raise BenchmarkError(f"dcmsend did not have all of its {self._files} objects stored:\n{said}")
-        return Sent(
-            _stamp(said, "negotiating network association"),
-            _stamp(said, "Status Summary"),
-            usage.ru_utime + usage.ru_stime,
-        )
+    def _count(self) -> int:
+        for line in self._tail.lines():
+            if b"Received Store Request" in line:
+                self._requests.append(float(line.split()[0]))
+        return len(self._requests)
 
 
-def _stamp(said: str, words: str) -> float:
-    found = re.search(rf"^([\d.]+) {words}", said, re.MULTILINE)
-    if found is None:
-        raise BenchmarkError(f"dcmsend did not say {words!r}:\n{said}")
-    return float(found[1])
+def pynetdicom_router(folder: Path, to: Server) -> Server:
+    """``children.pynetdicom_router``, writing to ``folder``."""
+    folder.mkdir(parents=True)
+    port = free_port()
+    return Server([*program("pynetdicom-router"), str(port), str(to.port), str(folder)], port, folder=folder)
 
 
-def send_by(program: str, port: int, files: Sequence[Path]) -> Sent:
-    """Send by one of ``children``, to its end."""
-    command = [*_program(program), str(port), *map(str, files)]
-    done = subprocess.run(command, stdout=subprocess.PIPE, cwd=REPOSITORY, check=True)
-    said = json.loads(done.stdout)
-    return Sent(0.0, said["seconds"], said["cpu"])
+def pynetdicom_scp(folder: Path) -> Server:
+    """That of pynetdicom with default settings, writing to ``folder``."""
+    folder.mkdir(parents=True)
+    port = free_port()
+    return Server([*program("pynetdicom-scp"), str(port), str(folder)], port, folder=folder)
+
+
+def tcp_sink() -> Server:
+    """Reads whatever comes, and answers with a byte at the end."""
+    port = free_port()
+    return Server([*program("tcp-sink"), str(port)], port, folder=None)
 
 
 def versions() -> dict[str, str]:
     """Of the peers."""
     from importlib.metadata import version
 
-    said = subprocess.run(["storescp", "--version"], stdout=subprocess.PIPE, check=True, text=True).stdout
-    found = re.search(r"storescp v(\S+)", said)
-    return {"DCMTK": found[1] if found else "unknown", "pynetdicom": version("pynetdicom")}
+    return {"DCMTK": _said_version("storescp", r"storescp v(\S+)"), "pynetdicom": version("pynetdicom")}
+
+
+def _said_version(command: str, pattern: str) -> str:
+    said = subprocess.run([command, "--version"], stdout=subprocess.PIPE, check=True, text=True).stdout
+    found = re.search(pattern, said)
+    return found[1] if found else "unknown"
 
 
 def missing() -> str | None:
