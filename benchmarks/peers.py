@@ -261,22 +261,25 @@ class CountingSink(Server):
     """DCMTK's ``storescp --ignore``, a process for each association, that says what comes and when."""
 
     _LOG = """\
-log4cplus.rootLogger = INFO, console
-log4cplus.appender.console = log4cplus::ConsoleAppender
-log4cplus.appender.console.logToStdErr = true
-log4cplus.appender.console.layout = log4cplus::PatternLayout
-log4cplus.appender.console.layout.ConversionPattern = %D{%s.%q} %m%n
+log4cplus.rootLogger = INFO, file
+log4cplus.appender.file = log4cplus::FileAppender
+log4cplus.appender.file.File = {log}
+log4cplus.appender.file.Append = true
+log4cplus.appender.file.layout = log4cplus::PatternLayout
+log4cplus.appender.file.layout.ConversionPattern = %D{{%s.%q}} %m%n
 """
+    """A file: forks that write to standard error tear each other's lines."""
 
     def __init__(self, folder: Path) -> None:
         """Start it, with its log in ``folder``."""
         folder.mkdir(parents=True)
         configuration = folder / "sink.cfg"
-        configuration.write_text(self._LOG, "utf-8")
+        log = folder / "log"
+        configuration.write_text(self._LOG.format(log=log), "utf-8")
         port = free_port()
         command = ["storescp", "--ignore", "--fork", "--log-config", str(configuration), str(port)]
-        super().__init__(command, port, folder=None, log=folder / "log", environment=DCMTK_ENVIRONMENT)
-        self._tail = Tail(folder / "log")
+        super().__init__(command, port, folder=None, environment=DCMTK_ENVIRONMENT)
+        self._tail = Tail(log)
         self._requests: list[float] = []
 
     def skip_log(self) -> None:

@@ -38,13 +38,13 @@ def measure(scale: Scale, memory: Path, disk: Path) -> Measured:
             measured.left_out.append(orthanc.MISSING)
         for kind, count in scale.objects.items():
             everything = objects.series(kind, memory / "objects", count)
-            series, few = everything.first(max(1, count // 2)), everything.first(max(2, count // 16))
+            series, fewer, few = (everything.first(max(1, count // share)) for share in (2, 4, 40))
             turns = {
                 OURS: routed(router, sinks[:1], series, FORWARD),
                 THREE: routed(router, sinks, series, BROADCAST),
                 RECEIVE: received_by(router, series, 1),
                 FORWARD_ALONE: drained(router, sinks[0], series),
-                PYNETDICOM: routed(pynetdicom, others[:1], few, FORWARD),
+                PYNETDICOM: routed(pynetdicom, others[:1], fewer, FORWARD),
             }
             for name, each in orthancs.items():
                 part = few if name.endswith(PACKAGED) else series
