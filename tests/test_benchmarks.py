@@ -1,8 +1,9 @@
 """The speedometer at its smallest scale, so that it does not rot; its figures here mean nothing."""
 
 import json
+import sqlite3
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from pathlib import Path
 
 import pytest
@@ -75,6 +76,9 @@ def test_a_backlog_is_filled_with_rows_and_payloads_that_the_queue_takes_for_its
         for deliveries in (20, 250):
             filled.fill(deliveries)
             assert len(list((tmp_path / "spool").rglob("*.dcm"))) >= deliveries
+            with closing(sqlite3.connect(tmp_path / "queue.db")) as queue:
+                [queued] = queue.execute("SELECT count(*) FROM delivery WHERE state = 'queued'").fetchone()
+            assert queued >= deliveries
             answers = filled.asked()
             assert all(answers[question] > 0 for question in (CLAIM, ACCEPT, COST))
 
