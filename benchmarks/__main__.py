@@ -7,6 +7,7 @@ import signal
 import sys
 import tempfile
 import time
+import traceback
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
@@ -24,7 +25,7 @@ from benchmarks import (
     through,
 )
 from benchmarks.figures import Measured, say
-from benchmarks.peers import BenchmarkError, missing
+from benchmarks.peers import missing
 from benchmarks.scale import FULL, QUICK, Scale
 
 PARTS: Mapping[str, Callable[[Scale, Path, Path], Measured]] = {
@@ -71,13 +72,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     where = page.circumstances(given.memory, given.disk)
     stored = page.DOCUMENTS / "performance.json"
     parts = {} if given.quick else page.earlier(stored)
-    began = time.monotonic()
+    began, failed = time.monotonic(), []
     for name in () if given.page else given.only or PARTS:
         try:
             parts[name] = measure(name, QUICK if given.quick else FULL, given.memory, given.disk)
-        except BenchmarkError as error:
-            print(f"{name}: {error}", file=sys.stderr)
-            return os.EX_SOFTWARE
+        except Exception:  # noqa: BLE001 -- whatever it was: the other parts are worth their minutes
+            traceback.print_exc()
+            failed.append(name)
+            continue
         say(f"{name}: measured in {parts[name]['seconds']} s, {time.monotonic() - began:.0f} s in all")
         parts = {known: parts[known] for known in PARTS if known in parts}
         if not given.quick:
@@ -87,6 +89,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if not given.quick:
         (page.DOCUMENTS / "performance.md").write_text(written, "utf-8")
     print(written)
+    if failed:
+        say(f"not measured, so what an earlier run said is left: {', '.join(failed)}")
+        return os.EX_SOFTWARE
     return os.EX_OK
 
 

@@ -123,14 +123,13 @@ class Filled:
 
     def fill(self, deliveries: int) -> None:
         """Up to so many. One is accepted; the others are rows and links like its own, written all at once."""
-        if not self._filled:
-            self._arrived(1)
-            self._run(self._first)
-            self._filled = 1
+        self._arrived(1)
+        self._run(self._accept_one)
+        self._filled = self._filled or 1
         numbers = range(self._filled, deliveries)
         with closing(sqlite3.connect(self._path)) as connection, connection:
             connection.execute("PRAGMA synchronous=OFF")
-            [payload] = connection.execute("SELECT path FROM instance ORDER BY id").fetchone()
+            [payload] = connection.execute("SELECT path FROM instance ORDER BY id DESC").fetchone()
             at = connection.execute("SELECT max(id) FROM instance").fetchone()[0] + 1 - numbers.start
             _copy(connection, "series", ({"id": at + n, "study": f"S{n}"} for n in numbers[::STUDY]))
             study = {n: at + numbers[(n - numbers.start) // STUDY * STUDY] for n in numbers}
@@ -157,7 +156,7 @@ class Filled:
             os.link(source, folder / f"{name}.dcm")
             yield number, name, f"objects/{writer.name}/{folder.name}/{name}.dcm"
 
-    async def _first(self, queue: SqliteQueue, _: SqliteDesk) -> None:
+    async def _accept_one(self, queue: SqliteQueue, _: SqliteDesk) -> None:
         await queue.standings.configured({"PACS": None}, _now())
         await queue.accept(self._arrivals.pop(), [Order("PACS")])
 
@@ -245,8 +244,8 @@ class Filled:
 
 
 def _copy(connection: sqlite3.Connection, table: str, changes: Iterable[Mapping[str, object]]) -> None:
-    """Rows like the first one of a table, but for these columns."""
-    cursor = connection.execute(f"SELECT * FROM {table} ORDER BY id LIMIT 1")
+    """Rows like the newest one of a table, but for these columns."""
+    cursor = connection.execute(f"SELECT * FROM {table} ORDER BY id DESC LIMIT 1")
     names = [column[0] for column in cursor.description]
     template = dict(zip(names, cursor.fetchone(), strict=True))
     values = ", ".join(f":{name}" for name in names)
