@@ -100,8 +100,8 @@ class Systemd:
         """What does not get on any more, so that only a new start helps; empty: everything lives."""
         if self._health.writer_is_late():
             return "the writer of the queue does not answer"
-        if ended := self._forwarders.ended():
-            return f"nothing is forwarded any more to {', '.join(sorted(ended))}"
+        if stuck := self._forwarders.ended() | self._forwarders.hanging():
+            return f"nothing is forwarded any more to {', '.join(sorted(stuck))}"
         return ""
 
     async def _glance(self) -> str:

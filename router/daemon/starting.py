@@ -26,7 +26,9 @@ def starting() -> Iterator[None]:
     try:
         yield
     except ConfigurationError as error:
-        raise StartError(str(error), EX_CONFIG) from error
+        # Without the lines of the file: what a daemon says is kept in a journal, and a secret may stand on one.
+        briefly = "\n".join(problem.brief for problem in error.problems)
+        raise StartError(f"{briefly}\n`dicom-router check` shows the lines, and hints", EX_CONFIG) from error
     except SpoolLocked as error:
         raise StartError(str(error), EX_TEMPFAIL) from error
     except (QueueError, SocketError) as error:

@@ -7,6 +7,7 @@ from typing import Generic, TypeVar
 import anyio
 import anyio.lowlevel
 
+from router.dicom.pulse import beat
 from router.dicom.transport import Buffer, StalledError, Transport
 from router.protocol import Aborted, Closed, Connection, Event, Fragment, Paused
 
@@ -114,6 +115,7 @@ class Link(Generic[C]):
         """
         try:
             await self.transport.send(buffers, within)
+            beat()
         except StalledError:
             raise PeerTimeoutError(f"the peer took no bytes for {within:g} s") from None
 
@@ -164,3 +166,4 @@ class Link(Generic[C]):
             silent = "the peer was silent until its deadline"
             raise PeerTimeoutError(unfinished if self.connection.mid_pdu else silent) from None
         self.connection.received(count)
+        beat()

@@ -8,6 +8,7 @@ from typing import Self
 
 from router.dicom.buffers import Buffers
 from router.dicom.content import Outgoing
+from router.dicom.pulse import resting
 from router.dicom.scu import AssociationFailedError, associate
 from router.dicom.transcode import converts
 from router.flow.conversions import Conversions
@@ -146,7 +147,8 @@ class Attempt:
 
     async def _converted(self, pending: Sequence[Pending]) -> None:
         while all(each.waits for each in pending):
-            await self._conversions.wait()
+            with resting():  # those of other destinations may go first; the pool has a deadline for each
+                await self._conversions.wait()
 
     async def release(self) -> None:
         """End the association that waits for the next instance, if there is one."""

@@ -4,7 +4,7 @@ import math
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import aclosing, asynccontextmanager, contextmanager
 from dataclasses import replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import partial
 from pathlib import PurePosixPath
 
@@ -12,6 +12,7 @@ import anyio
 
 from router.dicom.buffers import Buffers
 from router.dicom.content import Outgoing
+from router.dicom.pulse import Pulse, beat, living, resting
 from router.dicom.scu import associate
 from router.durable.queue import Capabilities, Queue, Standings
 from router.durable.spool import Spool
@@ -37,6 +38,10 @@ OWNER = "daemon"
 
 AFTER_A_DEFECT = 10.0
 """Seconds before a line whose work ended with an error of ours goes on."""
+
+LIFELESS_AFTER = timedelta(minutes=30)
+"""Beyond its own deadlines, without a byte that moved or an instance that was settled: then a line hangs. Nothing of
+ours takes a tenth of that; and whoever cuts it short by a new start costs every other destination its associations."""
 
 NOTHING = Claim(0, ())
 
@@ -94,13 +99,17 @@ class Forwarder:
         """The destination does not work, its time to be tried has come, and there is nothing to try it with."""
         self._stopping = anyio.Event()
         self._waiting: set[anyio.CancelScope] = set()
+        self._pulses: list[Pulse] = []
+        """Of all lines."""
 
     async def run(self) -> None:
         """Forward until ``stop`` or cancellation."""
-        await self._breaker.load()
-        self._pacer.pause(paused=await insist(partial(self._standings.paused, self.destination.name), self._journal))
-        self._learned = await load(self.destination, self._capabilities, journal=self._journal, clock=self._clock)
-        self._loaded.set()
+        with living(self._pulses):
+            await self._breaker.load()
+            paused = await insist(partial(self._standings.paused, self.destination.name), self._journal)
+            self._pacer.pause(paused=paused)
+            self._learned = await load(self.destination, self._capabilities, journal=self._journal, clock=self._clock)
+            self._loaded.set()
         async with anyio.create_task_group() as lines:
             lines.start_soon(self._behind_a_firewall, self._mend)
             for number in range(self.destination.max_associations):
@@ -110,7 +119,8 @@ class Forwarder:
         """An error of ours costs what it happened to, never the daemon."""
         while not self._stopping.is_set():
             try:
-                await work()
+                with living(self._pulses):
+                    await work()
             except Exception as error:  # noqa: BLE001 -- the one place where a forwarder's defects stop
                 self._journal.publish(Defect(destination=self.destination.name, error=place_of(error)))
                 with self._until_stopped():
@@ -126,6 +136,13 @@ class Forwarder:
     def told_to_stop(self) -> bool:
         """Whether somebody said ``stop``."""
         return self._stopping.is_set()
+
+    @property
+    def hangs(self) -> bool:
+        """Whether one of its lines has shown no sign of life for too long, though it does not wait for work."""
+        deadlines = self.destination.deadlines
+        patience = LIFELESS_AFTER + deadlines.connect + deadlines.association + deadlines.response
+        return any(pulse.late(patience.total_seconds()) for pulse in self._pulses)
 
     # What operators ask and order
 
@@ -177,7 +194,7 @@ class Forwarder:
         while not self._stopping.is_set():
             with self._until_stopped():
                 await self._until_it_may(number)
-            async with self._room, self._sender() as sender:
+            async with self._place(), self._sender() as sender:
                 self._lines[number] = sender.attempt
                 try:
                     while not self._stopping.is_set() and await self._forward_some(number, sender):
@@ -185,6 +202,16 @@ class Forwarder:
                     await sender.attempt.release()
                 finally:
                     del self._lines[number]
+
+    @asynccontextmanager
+    async def _place(self) -> AsyncIterator[None]:
+        """One of the destination's associations."""
+        with resting():
+            await self._room.acquire()
+        try:
+            yield
+        finally:
+            self._room.release()
 
     async def _until_it_may(self, number: int) -> None:
         while isinstance(pace := self._pacer.pace(self._others(number)), Wait):
@@ -264,6 +291,7 @@ class Forwarder:
             tried = sender.attempt.outcomes(self._outgoing(claim), uncertain, leave_converting=leave_converting)
             async with aclosing(tried) as results:
                 async for result in results:
+                    beat()
                     number, blamed = result.instance.number, result.blamed
                     failed_before = self._failed.pop(number, self._stored)
                     self._pacer.sent(result.instance.size)
@@ -320,7 +348,7 @@ class Forwarder:
             with self._until_stopped():
                 await self._breaker.wait_opened()
                 await self._pacer.wait_for_trial()
-            async with self._room:
+            async with self._place():
                 if self._breaker.closed or self._stopping.is_set():
                     continue
                 now = self._clock()
@@ -376,7 +404,7 @@ class Forwarder:
     @contextmanager
     def _until_stopped(self) -> Iterator[None]:
         """A wait that ``stop`` ends."""
-        with anyio.CancelScope() as waiting:
+        with resting(), anyio.CancelScope() as waiting:
             if self._stopping.is_set():
                 waiting.cancel()
             self._waiting.add(waiting)

@@ -77,6 +77,10 @@ class Forwarders(Mapping[str, Forwarder]):
             if self._ended[name].is_set() and not forwarder.told_to_stop
         )
 
+    def hanging(self) -> frozenset[str]:
+        """The destinations that something is being sent to, and has been for so long that it will never end."""
+        return frozenset(name for name, forwarder in self._running.items() if forwarder.hangs)
+
     async def _run_after(self, predecessor: anyio.Event | None, forwarder: Forwarder, ended: anyio.Event) -> None:
         """Forward once the forwarder before it has ended: two would exceed the destination's limits."""
         try:

@@ -5,6 +5,7 @@ from typing import TypeVar
 
 import anyio
 
+from router.dicom.pulse import beat
 from router.durable.queue import QueueError
 from router.journal import Journal, SpoolTrouble
 
@@ -21,4 +22,5 @@ async def insist(ask: Callable[[], Awaitable[T]], journal: Journal) -> T:
             return await ask()
         except QueueError as error:
             journal.publish(SpoolTrouble(error=str(error)))
+        beat()
         await anyio.sleep(ASKED_AGAIN_AFTER)

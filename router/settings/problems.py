@@ -23,7 +23,7 @@ class Problem:
 
     @property
     def brief(self) -> str:
-        """In one line, for the log: the line of the file and the hint may show values of patients."""
+        """In one line, for the log: the line of the file and the hint may show secrets, or values of patients."""
         place = ":".join(str(part) for part in (self.file, self.line, self.column) if part is not None)
         return f"{place}  error  {self.path}: {self.sentence}" if self.path else f"{place}  error  {self.sentence}"
 

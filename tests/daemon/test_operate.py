@@ -243,14 +243,20 @@ def test_one_daemon_per_spool(start: Routers, routers: Routers) -> None:
 
 
 def test_a_bad_configuration_says_where(routers: Routers) -> None:
-    """Exit code 78; file, line and column of each mistake, and what was meant."""
+    """Exit code 78; file, line and column of each mistake, and nothing else of the line: a secret may stand there."""
     router = routers(destinations=NOWHERE)
-    router.path.write_text("listen:\n  prot: 11112\nspool: {reserve: lots}\n")
+    hook = "http://hooks.example/s3cret"
+    router.path.write_text(
+        f"listen:\n  prot: 11112\nspool: {{reserve: lots}}\nalerts: [{{webhook: '{hook}', on: nothing}}]\n"
+    )
     code, words = _refused(router)
     assert code == os.EX_CONFIG
     assert "router.yaml:2:3" in words
-    assert "port" in words
+    assert "prot" in words
     assert "router.yaml:3:" in words
+    assert "router.yaml:4:" in words
+    assert "s3cret" not in words
+    assert "`dicom-router check` shows the lines" in words
     assert not router.spool.exists()
 
 

@@ -156,11 +156,27 @@ async def test_the_watchdog_goes_hungry_when_a_forwarder_is_gone(supervisor: Sup
         telling.cancel_scope.cancel()
 
 
+async def test_the_watchdog_goes_hungry_when_a_forwarder_hangs(
+    supervisor: Supervisor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Though it has not ended; what hangs, `tests/flow/test_forwarder.py` says."""
+    monkeypatch.setattr(Ended, "hangs", True)
+    monkeypatch.setattr(Ended, "told_to_stop", True)
+    async with served(tmp_path) as api, anyio.create_task_group() as telling:
+        systemd = _systemd(api, supervisor)
+        systemd._forwarders.configure([DESTINATION], telling)
+        telling.start_soon(systemd.run)
+        await anyio.to_thread.run_sync(supervisor.wait_for, "STATUS=stuck: nothing is forwarded any more to PACS")
+        assert "WATCHDOG=1" not in supervisor.heard
+        telling.cancel_scope.cancel()
+
+
 class Ended:
     """A forwarder that ends at once, though nobody told it to."""
 
     works = True
     told_to_stop = False
+    hangs = False
 
     def __init__(self, destination: Destination) -> None:
         self.destination = destination

@@ -701,6 +701,48 @@ async def test_a_queue_that_cannot_commit_ends_nothing(flow: Flow) -> None:
     assert flow.pacs.received == ["A"]
 
 
+# Signs of life
+
+
+async def test_a_line_that_hangs_is_noticed(flow: Flow) -> None:
+    """Its peer's answer has a deadline; what does not end after that and half an hour more never ends."""
+
+    async def respond(_: Outgoing) -> Response:
+        await anyio.sleep_forever()
+        raise AssertionError
+
+    flow.pacs.respond = respond
+    async with flow.open(PACS):
+        await flow.owe("A")
+        async with flow.forwarding() as forwarder:
+            await hours(0.5)
+            assert not forwarder.hangs
+            await hours(0.1)
+            assert forwarder.hangs
+
+
+@pytest.mark.parametrize("waits", ["nothing to do", "paused", "in trouble", "conversion", "queue"])
+async def test_a_wait_is_no_hang(flow: Flow, waits: str) -> None:
+    """For work, an operator, the peer, those who are converted before, a disk: however long it lasts."""
+    match waits:
+        case "in trouble":
+            flow.pacs.refusal = lambda _: connection_refused()
+        case "conversion":
+            flow.pacs.accepts = frozenset({IMPLICIT_VR_LITTLE_ENDIAN})
+            flow.transcoder.held["A"] = anyio.Event()
+    async with flow.open(PACS), flow.forwarding() as forwarder:
+        await anyio.sleep(1)
+        forwarder.pause(paused=waits == "paused")
+        if waits != "nothing to do":
+            await flow.owe("A")
+        if waits == "queue":
+            flow.world.connection.execute("PRAGMA query_only=ON")
+        for _ in range(24):
+            await hours(1)
+            assert not forwarder.hangs
+        flow.world.connection.execute("PRAGMA query_only=OFF")
+
+
 async def test_what_a_crash_left_in_flight_is_due_again_and_may_be_there_already(flow: Flow) -> None:
     """After `recover` a duplicate answer means delivered."""
     flow.pacs.script({"A": [DUPLICATE]})
