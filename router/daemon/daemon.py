@@ -25,7 +25,7 @@ from router.flow.choices import Choices
 from router.flow.failover import Failover
 from router.flow.forwarder import Forwarder
 from router.flow.forwarders import Forwarders
-from router.flow.intake import Intake, Routing
+from router.flow.intake import Admission, Intake, Routing
 from router.flow.janitor import Janitor
 from router.journal import Draining, Journal, Reloaded, ReloadRefused, SpoolTrouble, Started, Stopped, divert_libraries
 from router.model.destination import Destination
@@ -67,20 +67,14 @@ class Daemon:
         reserve = configuration.spool.reserve.of
         self._forwarders = Forwarders(self._forwarder)
         choices = Choices(store.desk, self._forwarders.avoided)
-        self._intake = Intake(
-            store.spool,
-            store.queue,
-            _routing(configuration),
-            journal=journal,
-            clock=now,
-            reserve=reserve,
-            choices=choices,
-        )
+        routing = _routing(configuration)
+        self._admission = Admission(store.spool, store.queue, routing, journal=journal, clock=now, choices=choices)
+        self._intake = Intake(store.spool, self._admission, routing.wanted, journal=journal, reserve=reserve)
         self._listeners = Listeners(self._intake, journal=journal, buffers=self._buffers, environment=environment)
         self._failover = Failover(
             store.queue,
             choices,
-            routes=lambda: self._intake.routing.routes,
+            routes=lambda: self._admission.routing.routes,
             troubled_since=self._forwarders.troubled_since,
             journal=journal,
             clock=now,
@@ -153,7 +147,7 @@ class Daemon:
         queue, history = self._store.queue, self._store.history
         if queue.damage:
             self._journal.publish(SpoolTrouble(error=queue.damage))
-        await self._janitor.recover(self._intake.routing, new_queue=queue.new, new_history=history.new)
+        await self._janitor.recover(self._admission.routing, new_queue=queue.new, new_history=history.new)
         await self._configure_queue(self._configuration)
 
     async def _serve_http(self, serving: anyio.abc.TaskGroup) -> None:
@@ -229,7 +223,8 @@ class Daemon:
             self._listeners.configure(self._configuration.listeners)
             return [str(error)]
         self._configuration = configuration
-        self._intake.routing = _routing(configuration)
+        self._admission.routing = _routing(configuration)
+        self._intake.wanted = self._admission.routing.wanted
         self._forwarders.configure(configuration.destinations, self._moving)
         self._listeners.configure(configuration.listeners)
         self._guard.settings = configuration.http

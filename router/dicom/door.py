@@ -5,11 +5,11 @@ strangers before hosts that are known, and who breaks the protocol again and aga
 """
 
 from collections import Counter, OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Protocol
 
 from router.dicom.refusals import Refusals
-from router.rules.acceptance import Listener, is_named, may_connect
+from router.rules.acceptance import Listener, Rejection, admit_association, is_named, may_connect
 from router.rules.offences import Offences
 
 UNASSOCIATED = 64
@@ -46,8 +46,8 @@ class Door:
             refusals: to tell of connections that were refused.
             clock: seconds that only go forward.
         """
-        self.associations: Counter[str] = Counter()
-        """Open ones by host; each counts itself in and out."""
+        self._associations: Counter[str] = Counter()
+        """Open ones by host."""
         self._refusals = refusals
         self._clock = clock
         self._offences = Offences()
@@ -61,7 +61,7 @@ class Door:
         """Why ``host`` may not come in; None: there is a place for it, made if need be."""
         if not may_connect(host, listener):
             return "no row of `allow` admits this address"
-        if self._offences.shut_out(host, self._clock()) and not self.associations[host]:
+        if self._offences.shut_out(host, self._clock()) and not self._associations[host]:
             return "shut out for some seconds: it broke the protocol, or asked for no association, again and again"
         if is_named(host, listener):
             self._know(host)
@@ -106,6 +106,35 @@ class Door:
             if not standing:
                 del self._standing[visitor.host]
 
+    def announced(
+        self, host: str, listener: Listener, *, calling: str, called: str, certificate_names: Collection[str]
+    ) -> Rejection | None:
+        """``host`` asks for an association; None: it may have it, which counts from here on, until it is ``over``.
+
+        Between this verdict and the answer to the peer others are judged.
+        """
+        verdict = admit_association(
+            calling=calling,
+            called=called,
+            host=host,
+            listener=listener,
+            associations=self._associations.total(),
+            associations_of_host=self._associations[host],
+            certificate_names=certificate_names,
+        )
+        if isinstance(verdict, Rejection):
+            return verdict
+        self._associations[host] += 1
+        return None
+
+    def over(self, visitor: Visitor, *, associated: bool) -> None:
+        """What was ``announced`` has ended; until the connection is closed it takes a place again."""
+        self._associations[visitor.host] -= 1
+        if not self._associations[visitor.host]:
+            del self._associations[visitor.host]
+        if associated:
+            self.entered(visitor, leaving=True)
+
     def associated(self, visitor: Visitor) -> None:
         """It has an association: its host is known, and whatever it did before is forgiven."""
         self.left(visitor)
@@ -121,5 +150,5 @@ class Door:
             offence: the host broke the protocol, or let its deadline pass.
         """
         self._refusals.publish(host, error)
-        if offence and not self.associations[host]:
+        if offence and not self._associations[host]:
             self._offences.charge(host, self._clock())

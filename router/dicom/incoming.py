@@ -43,7 +43,7 @@ from router.protocol import (
     UnsupportedCommand,
     UserIdentity,
 )
-from router.rules.acceptance import Listener, Rejection, UnknownSOPClasses, admit_association, answer_contexts
+from router.rules.acceptance import Listener, Rejection, UnknownSOPClasses, answer_contexts
 from router.rules.user_identity import Recognition, recognise
 
 MAXIMUM_LENGTH = 128 * 1024
@@ -179,10 +179,15 @@ class IncomingAssociation:
         size = await self._await_announcement()
         if size is None:
             return self._stopped()
-        if (rejection := self._judge_titles()) is not None:
+        rejection = self._door.announced(
+            self.host,
+            self._listener,
+            calling=self._calling,
+            called=self._called,
+            certificate_names=self._link.transport.certificate_names,
+        )
+        if rejection is not None:
             return self._reject(rejection)
-        # It counts from here on: between the verdict and the answer others are judged.
-        self._door.associations[self.host] += 1
         try:
             request = await self._read_request(size)
             if (rejection := _judge(request)) is not None:
@@ -194,12 +199,7 @@ class IncomingAssociation:
             await self._accept(request, recognition)
             return await self._converse()
         finally:
-            self._door.associations[self.host] -= 1
-            if not self._door.associations[self.host]:
-                del self._door.associations[self.host]
-            if self._accepted:
-                # Until the connection is closed it takes a place again.
-                self._door.entered(self, leaving=True)
+            self._door.over(self, associated=self._accepted)
 
     async def _await_announcement(self) -> int | None:
         """Take the titles of the A-ASSOCIATE-RQ, and return its size; None: we stop.
@@ -233,18 +233,6 @@ class IncomingAssociation:
         if size > DECODED_IN_A_THREAD:
             return await anyio.to_thread.run_sync(self._acceptor.request)
         return self._acceptor.request()
-
-    def _judge_titles(self) -> Rejection | None:
-        verdict = admit_association(
-            calling=self._calling,
-            called=self._called,
-            host=self.host,
-            listener=self._listener,
-            associations=self._door.associations.total(),
-            associations_of_host=self._door.associations[self.host],
-            certificate_names=self._link.transport.certificate_names,
-        )
-        return verdict if isinstance(verdict, Rejection) else None
 
     def _reject(self, rejection: Rejection) -> bytes:
         self._journal.publish(

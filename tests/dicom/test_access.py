@@ -158,5 +158,5 @@ async def test_defect_ends_one_association() -> None:
     assert first.error.startswith("KeyError at router.dicom.incoming:")
     assert "DOE" not in str(diary.events)
     assert not scp._open
-    assert not scp._door.associations
+    assert not scp._door._associations
     await all_given_back(buffers, 2)

@@ -1,5 +1,6 @@
 """Who comes in: nobody is locked out by somebody else."""
 
+from dataclasses import replace
 from ipaddress import ip_network
 
 import pytest
@@ -7,7 +8,7 @@ import pytest
 from router.dicom.door import MOST_KNOWN, STRANGER, UNASSOCIATED, UNASSOCIATED_OF_A_HOST, Door
 from router.dicom.refusals import Refusals
 from router.journal import Journal
-from router.rules.acceptance import Allowed, Listener
+from router.rules.acceptance import Allowed, Listener, Rejection
 from router.rules.offences import FREE
 from tests.dicom.peers import Diary
 
@@ -43,6 +44,10 @@ class Doorway:
             return error
         self.door.entered(visitor := Somebody(host))
         return visitor
+
+    def announces(self, somebody: Somebody, listener: Listener = LISTENER) -> Rejection | None:
+        """Why somebody may not have an association; None: it has one."""
+        return self.door.announced(somebody.host, listener, calling="CT1", called="ROUTER", certificate_names=())
 
     def fill(self, host: str, count: int) -> list[Somebody]:
         """So many who are let in."""
@@ -207,19 +212,36 @@ def test_refusals_alone_are_no_offence() -> None:
     assert isinstance(way.comes("a"), Somebody)
 
 
+def test_association_counts_from_the_verdict_on() -> None:
+    """Before its answer has left, others are judged: neither all places nor those of a host are given twice."""
+    way = Doorway()
+    rules = replace(LISTENER, max_associations=2, max_associations_per_host=1)
+    first, second, third = Somebody("a"), Somebody("b"), Somebody("c")
+    assert way.announces(first, rules) is None
+    assert "the limit of one host" in str(way.announces(Somebody("a"), rules))
+    assert way.announces(second, rules) is None
+    assert "the limit of this listener" in str(way.announces(third, rules))
+    way.door.over(first, associated=False)
+    assert way.announces(third, rules) is None
+    assert not way.door._standing, "who never had an association takes no second place"
+    way.door.over(second, associated=True)
+    assert way.door._standing == {"b": {second: True}}
+
+
 def test_host_with_an_association_is_not_shut_out() -> None:
     """Neither by what it did before, nor by what it does meanwhile."""
     way = Doorway()
     offend(way, "a")
-    way.door.associations["a"] += 1
+    other = Somebody("a")
+    assert way.announces(other) is None
     assert isinstance(way.comes("a"), Somebody)
     offend(way, "b")
-    del way.door.associations["a"]
+    way.door.over(other, associated=False)
     assert "shut out" in str(way.comes("a"))
     visitor = Somebody("a")
     way.door.associated(visitor)
     assert isinstance(way.comes("a"), Somebody)
-    way.door.associations["a"] += 1
+    assert way.announces(visitor) is None
     offend(way, "a", 50)
-    del way.door.associations["a"]
+    way.door.over(visitor, associated=True)
     assert isinstance(way.comes("a"), Somebody)

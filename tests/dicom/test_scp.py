@@ -353,7 +353,7 @@ async def test_limits_count_open_associations_only() -> None:
             await second.transport.send([second.connection.release()])
             assert isinstance(await second.event(PATIENCE), ReleaseConfirmed)
         await unharmed(server)
-    assert not server.scp._door.associations
+    assert not server.scp._door._associations
 
 
 def _large_request(link: Any) -> bytes:

@@ -17,7 +17,7 @@ from router.durable.disk import Disk
 from router.durable.queue import QueueError
 from router.durable.sqlite import SqliteQueue, in_thread
 from router.flow.choices import Choices
-from router.flow.intake import Intake, Routing
+from router.flow.intake import Admission, Intake, Routing
 from router.flow.repeats import Repeats
 from router.journal import Event, InstanceAccepted, InstanceRefused, Journal, SpoolTrouble
 from router.model.delivery import Accepted, Order, State
@@ -69,6 +69,7 @@ class Entrance:
         self.events: list[Event] = []
         self.reserve: Callable[[int], int] = lambda _: 0
         self.intake: Intake
+        self.admission: Admission
 
     @asynccontextmanager
     async def open(self, rules: Routing | None = None, *, wait: bool = False) -> AsyncIterator[None]:
@@ -76,15 +77,17 @@ class Entrance:
         if not wait:
             self.gate.may.set()
         async with self.world.running("PACS"):
-            self.intake = Intake(
+            journal = Journal(self.events.append)
+            self.admission = Admission(
                 self.world.spool,
                 self.gate,
                 rules or routing(),
-                journal=Journal(self.events.append),
+                journal=journal,
                 clock=self.world.clock,
-                reserve=self._reserved,
                 choices=Choices(self.world.desk, frozenset),
             )
+            wanted = self.admission.routing.wanted
+            self.intake = Intake(self.world.spool, self.admission, wanted, journal=journal, reserve=self._reserved)
             yield
 
     def _reserved(self, total: int) -> int:
@@ -188,7 +191,7 @@ async def test_any_failure_of_the_disk_is_answered_a700_and_leaves_no_part(folde
             renamed = call == "fsync_directory" and "rename" in disk.calls
             assert left == ({".dcm"} if renamed else set()), call
             assert isinstance(entrance.events[0], SpoolTrouble)
-            assert entrance.intake._repeats.count(_arrival(), NOON) == 0
+            assert entrance.admission._repeats.count(_arrival(), NOON) == 0
             # It goes on as if nothing had been.
             assert await entrance.send() == STORED
     assert set(calls) == {"create", "write", "pwrite", "fsync", "close", "rename", "fsync_directory"}
@@ -325,7 +328,7 @@ async def test_routing_may_change_between_two_instances(entrance: Entrance) -> N
     """A reload puts another value in its place."""
     async with entrance.open():
         assert await entrance.send() == STORED
-        entrance.intake.routing = routing(unrouted=Unrouted.REFUSE)
+        entrance.admission.routing = routing(unrouted=Unrouted.REFUSE)
         assert (await entrance.send(data_set(modality="MR"))).status == 0x0124
 
 
