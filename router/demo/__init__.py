@@ -144,7 +144,7 @@ class _Demonstration:
             self._live.finish()
             self._tell(report)
             if self._stays:
-                for_so_long = "" if self._stays == math.inf else f"{self._stays:.0f} s, "
+                for_so_long = "" if self._stays == math.inf else f"for {self._stays:.0f} s or "
                 self._live.say("PAGE", f"http://{HOST}:{self._page} shows what happened, {for_so_long}until Ctrl-C")
                 self._live.say("COMMANDS", f"such as `dicom-router status --config {self._file}` ask the same router")
             with anyio.move_on_after(self._stays):
