@@ -132,7 +132,8 @@ def test_sighup_puts_routes_and_destinations_in_force(start: Routers, pacs: Pacs
         assert modality.store(OBJECTS[1]) == 0
         until(lambda: len(new.received()) == 1, "the object at the new destination")
         old.start()
-        router.configure(destinations=[new.destination(), old.destination()], routes=[{"to": ["OLD", "NEW"]}])
+        routes = [{"when": {"Modality": "CT"}, "to": ["OLD", "NEW"]}]  # which nothing had to look for until now
+        router.configure(destinations=[new.destination(), old.destination()], routes=routes)
         _reload(router)
         until(lambda: len(old.received()) == 1, "the object that was held")
         assert modality.store(OBJECTS[2]) == 0
