@@ -173,6 +173,9 @@ FROM (SELECT (SELECT min(due) FROM delivery
       UNION ALL
       SELECT min(until) FROM quiet WHERE destination = :destination AND until > coalesce(:after, -1))
 
+-- :knows_strangers
+SELECT 1 FROM destination WHERE NOT configured LIMIT 1
+
 -- :hold_strangers
 UPDATE delivery SET state = 'held', cause = :cause, error = :error
 WHERE state = 'queued' AND destination IN (SELECT name FROM destination WHERE NOT configured)

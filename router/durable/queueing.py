@@ -41,7 +41,9 @@ async def queue_by(
 
 def hold_strangers(connection: sqlite3.Connection) -> None:
     """What was queued for a destination that is not configured is held until its name returns."""
-    connection.execute(_SQL["hold_strangers"], _NOT_CONFIGURED)
+    # There is seldom one, and an update that changes nothing costs more than asking.
+    if connection.execute(_SQL["knows_strangers"]).fetchone():
+        connection.execute(_SQL["hold_strangers"], _NOT_CONFIGURED)
 
 
 def returned(connection: sqlite3.Connection, statement: str, values: Iterable[Values]) -> Sequence[sqlite3.Row]:

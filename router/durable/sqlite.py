@@ -217,7 +217,8 @@ class SqliteQueue:
                         connection.execute(_SQL["stamp_settled"], {"instance": row["instance"], "now": micros(now)})
             for destination in {destination for destination, _ in settled}:
                 connection.execute(_SQL["tick"], {"destination": destination, "now": micros(now)})
-            hold_strangers(connection)
+            if any(settlement.state is State.QUEUED for settlement in settlements):
+                hold_strangers(connection)
             return settled
 
         settled = await self._database.submit(settle)
