@@ -289,7 +289,7 @@ class Forwarder:
         suspicion: Deferred | None = None
         try:
             tried = sender.attempt.outcomes(self._outgoing(claim), uncertain, leave_converting=leave_converting)
-            async with aclosing(tried) as results:
+            async with self._books.settling() as settle, aclosing(tried) as results:
                 async for result in results:
                     beat()
                     number, blamed = result.instance.number, result.blamed
@@ -309,7 +309,7 @@ class Forwarder:
                             await self._breaker.reset()
                         case outcome if probing and retry.shows_it_works(outcome):
                             await self._breaker.reset()
-                    await self._books.settle(*sender.settled(number), result, blamed=blamed)
+                    settle(*sender.settled(number), result, blamed=blamed)
                     if self._stopping.is_set() or (not probing and self._held_back):
                         break
             # One failure with nothing stored after it proves nothing. Two of different instances, or one that was to

@@ -78,6 +78,7 @@ class Pacs:
         turns = {instance: list(responses) for instance, responses in answers.items()}
 
         async def respond(instance: Outgoing) -> Response:
+            await anyio.lowlevel.checkpoint()  # an answer takes its time: whatever else can begin has begun
             waiting = turns.get(instance.identity.sop_instance, [Answered(0)])
             return waiting.pop(0) if len(waiting) > 1 else waiting[0]
 
