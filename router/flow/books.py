@@ -68,6 +68,7 @@ class Books:
         """
         noted: list[_Noted] = []
         committing = False
+        defect: Exception | None = None
 
         async def commit() -> None:
             nonlocal committing
@@ -86,7 +87,12 @@ class Books:
                     committing = True
                     commits.start_soon(commit)
 
-            yield settle
+            try:
+                yield settle
+            except Exception as error:  # noqa: BLE001 -- raised below: what has its outcome is settled all the same
+                defect = error
+        if defect is not None:
+            raise defect
 
     def _settlement(self, delivery: Delivery, result: Result, *, blamed: bool) -> Settlement:
         now = self._clock()

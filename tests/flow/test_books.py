@@ -7,7 +7,8 @@ import anyio
 import pytest
 
 from router.durable.queue import QueueError
-from router.journal import Delivered
+from router.flow.pacer import Pacer
+from router.journal import Defect, Delivered
 from router.model.delivery import Claim, Settlement, State
 from tests.flow.world import MINUTE, PACS, Flow
 
@@ -62,3 +63,28 @@ async def test_nothing_is_claimed_before_what_ended_is_settled(flow: Flow, monke
             await anyio.sleep(60)
         assert {entry.state for entry in (await flow.entries()).values()} == {State.DELIVERED}
     assert flow.pacs.received == ["1", "2"]
+
+
+async def test_a_defect_in_the_middle_leaves_nothing_in_flight(flow: Flow, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What was stored before it is settled, as an error of its own, not as one of a group."""
+    commit = flow.queue.settle
+
+    async def slow(claim: Claim, settlements: Sequence[Settlement], now: datetime) -> int:
+        await anyio.sleep(10)
+        return await commit(claim, settlements, now)
+
+    def defective(_: Pacer, __: int) -> None:
+        if len(flow.pacs.received) == 2:
+            raise LookupError("a defect")
+
+    monkeypatch.setattr(flow.queue, "settle", slow)
+    flow.pacs.script({})
+    async with flow.open(PACS):
+        monkeypatch.setattr(Pacer, "sent", defective)
+        await flow.owe("1", "2", "3")
+        async with flow.forwarding():
+            await anyio.sleep(15)
+            assert [entry.state for entry in (await flow.entries()).values()].count(State.DELIVERED) == 1
+    (defect,) = flow.happened(Defect)
+    assert isinstance(defect, Defect)
+    assert defect.error.startswith("LookupError")
