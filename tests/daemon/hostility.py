@@ -1,10 +1,13 @@
 """Hosts that mean no good, on loopback addresses of their own: many connections, driven by one thread."""
 
+import math
+import multiprocessing
+import multiprocessing.synchronize
 import selectors
 import socket
 import struct
 from collections.abc import Iterator, Sequence
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from itertools import cycle
 from threading import Event, Thread
@@ -53,6 +56,8 @@ class Siege:
     manner: Manner
     hosts: Sequence[str]
     connections: int
+    pace: float = math.inf
+    """New connections in a second, beyond the first of each."""
     made: int = 0
     """Connections so far."""
     ended: int = 0
@@ -73,9 +78,11 @@ class Siege:
         self._thread.join()
 
     def _run(self) -> None:
+        began = monotonic()
         with selectors.DefaultSelector() as selector:
             while not self._stop.wait(TURN):
-                while len(self._open) < self.connections and self._connect(selector):
+                due = self.connections + self.pace * (monotonic() - began)
+                while len(self._open) < self.connections and self.made < due and self._connect(selector):
                     pass
                 for key, events in selector.select(0):
                     self._serve(selector, key.data, events)
@@ -134,6 +141,43 @@ class Siege:
             selector.unregister(state.socket)
         self._open.discard(state.socket)
         state.socket.close()
+
+
+class Attackers:
+    """Sieges in a process of their own, so that the modality beside them has its interpreter to itself."""
+
+    def __init__(self, sieges: Sequence[tuple[int, Manner, Sequence[str], int, float]]) -> None:
+        """They do not attack yet.
+
+        Args:
+            sieges: what each `Siege` is made of: port, manner, hosts, connections, pace.
+        """
+        context = multiprocessing.get_context("spawn")
+        self._stop = context.Event()
+        self._began = context.Event()
+        self._process = context.Process(target=_attack, args=(sieges, self._began, self._stop))
+
+    def __enter__(self) -> Self:
+        self._process.start()
+        self._began.wait()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop.set()
+        self._process.join()
+
+
+def _attack(
+    sieges: Sequence[tuple[int, Manner, Sequence[str], int, float]],
+    began: multiprocessing.synchronize.Event,
+    stop: multiprocessing.synchronize.Event,
+) -> None:
+    with ExitStack() as stack:
+        made = [stack.enter_context(Siege(*siege)) for siege in sieges]
+        while not all(siege.made >= siege.connections for siege in made) and not stop.wait(TURN):
+            pass
+        began.set()
+        stop.wait()
 
 
 class Stalling:

@@ -1,8 +1,9 @@
 """The matrix of loads, faults and bad inputs, for people: a pytest plugin that writes ``docs/reliability.md``.
 
 A test belongs to a row by ``@pytest.mark.row(id, what was done)``, and tells with pytest's ``record_property`` how many
-``rounds`` it made (otherwise it is one) and how many ``objects`` were answered 0000H in them. Tests with the same id
-and text share a row. ``make faults`` runs them all, in full, and writes the table; ``make test`` their short forms.
+``rounds`` it made (otherwise it is one), how many ``objects`` were answered 0000H in them, and what it ``measured``.
+Tests with the same id and text share a row. ``make faults`` runs them all, in full, and writes the table; ``make test``
+their short forms, without those that are nothing but a measurement (``@pytest.mark.measurement``).
 """
 
 import os
@@ -34,6 +35,7 @@ class Row:
     seconds: float = 0.0
     failed: set[str] = field(default_factory=set)
     """Names of tests."""
+    measured: str = ""
 
     def add(self, report: pytest.TestReport) -> None:
         """One phase of one of its tests."""
@@ -44,6 +46,7 @@ class Row:
             told = dict(report.user_properties)
             self.rounds += int(str(told.get("rounds", 1)))
             self.objects += int(str(told.get("objects", 0)))
+            self.measured += str(told.get("measured", ""))
 
 
 class Matrix:
@@ -78,11 +81,21 @@ def table(rows: Iterable[Row]) -> Iterator[str]:
     for row in sorted(rows, key=lambda row: (row.id[0], int(row.id[1:]))):
         lost = f"**failed**: {', '.join(sorted(row.failed))}" if row.failed else "0"
         objects = f"{row.objects:,}" if row.objects else ""
-        yield f"| {row.id} | {row.done} | {row.rounds:,} | {objects} | {lost} | {row.seconds:.0f} s |"
+        done = f"{row.done}: {row.measured}" if row.measured else row.done
+        yield f"| {row.id} | {done} | {row.rounds:,} | {objects} | {lost} | {row.seconds:.0f} s |"
 
 
 def pytest_configure(config: pytest.Config) -> None:
     """Plug it in."""
     config.addinivalue_line("markers", "row(id, done): the row of docs/reliability.md that a test belongs to")
+    config.addinivalue_line("markers", "measurement: of speed; only in `make faults`")
     if ALL:
         config.pluginmanager.register(Matrix(), "matrix")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Speed is measured alone on the machine, in full, or not at all."""
+    measurements = [] if ALL else [item for item in items if item.get_closest_marker("measurement")]
+    if measurements:
+        items[:] = [item for item in items if item not in measurements]
+        config.hook.pytest_deselected(items=measurements)
