@@ -62,7 +62,7 @@ def supervisor(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Super
         yield Supervisor(listening, address)
 
 
-@pytest.mark.parametrize("supervisor", [f"@dicom-router-{os.getpid()}"], indirect=True)
+@pytest.mark.parametrize("supervisor", [f"@dicom-router-{os.getpid()}"], ids=["abstract"], indirect=True)
 def test_it_says_ready_reloading_and_stopping(
     supervisor: Supervisor, routers: Routers, monkeypatch: pytest.MonkeyPatch
 ) -> None:
