@@ -8,6 +8,9 @@ SHELL := bash
 .PHONY: help setup dcmtk orthanc promtool demo run test matrix faults soak deploy check format bench lock
 
 CONFIG ?= config/router.yaml
+# The tests start the program hundreds of times: compiled once, whatever the caller's shell says.
+unexport PYTHONDONTWRITEBYTECODE
+
 BIN := .venv/bin
 INSTALLED := .venv/.installed
 PROMTOOL := .venv/prometheus/usr/bin/promtool
@@ -66,7 +69,7 @@ test: setup dcmtk  ## every test, ring by ring, and the floors of coverage
 	closing=$$(mktemp)
 	trap 'rm -f "$$closing"' EXIT
 	$(BIN)/coverage erase
-	$(BIN)/coverage run -m pytest | tee "$$closing" || status=1
+	$(BIN)/coverage run -m pytest --numprocesses=2 --dist=loadscope --no-loadscope-reorder | tee "$$closing" || status=1
 	$(BIN)/coverage combine --quiet
 	echo "== Coverage, floor 95 %"
 	$(BIN)/coverage report --fail-under=95 || status=1
