@@ -8,13 +8,13 @@ SHELL := bash
 .PHONY: help setup dcmtk orthanc promtool demo run test matrix faults soak deploy check format bench lock
 
 CONFIG ?= config/router.yaml
-# The tests start the program hundreds of times: compiled once, whatever the caller's shell says.
-unexport PYTHONDONTWRITEBYTECODE
-
 BIN := .venv/bin
 INSTALLED := .venv/.installed
 PROMTOOL := .venv/prometheus/usr/bin/promtool
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
+
+# The tests start the program hundreds of times: compiled once, whatever the caller's shell says.
+unexport PYTHONDONTWRITEBYTECODE
 
 # Parts without a socket, a clock or a peer have no excuse for a branch that no test takes.
 PURE := router/model/*,router/rules/*,router/protocol/*,router/durable/*
