@@ -64,4 +64,7 @@ def accepting(
         try:
             yield peer
         finally:
+            # One that was rejected waits for its connection to close, and cannot be aborted there (Evt15 in Sta13).
+            for association in ae.active_associations:
+                association.join(1)
             ae.shutdown()
