@@ -9,7 +9,9 @@ from benchmarks.program import HOLD, Router
 from benchmarks.scale import Scale
 from benchmarks.scu import Scu
 from router.model.presentation_context import VERIFICATION
+from router.model.transfer_syntax import EXPLICIT_VR_LITTLE_ENDIAN
 
+PING = (VERIFICATION, EXPLICIT_VR_LITTLE_ENDIAN)
 SECONDS = 6.0
 
 SUBJECT = "memory, RssAnon"
@@ -20,10 +22,10 @@ def measure(scale: Scale, memory: Path, _: Path) -> Measured:
     with ExitStack() as ends:
         router = ends.enter_context(Router(memory / "router", []))
         for _number in range(16):  # what the first ones need once is not theirs
-            Scu(router.port, HOLD, VERIFICATION).release()
+            Scu(router.port, HOLD, [PING]).release()
         before = router.memory().anonymous
         for _number in range(scale.idle):
-            ends.callback(Scu(router.port, HOLD, VERIFICATION).close)
+            ends.callback(Scu(router.port, HOLD, [PING]).close)
         grown = (router.memory().anonymous - before) / MIB
         cpu = router.cpu()
         time.sleep(SECONDS)

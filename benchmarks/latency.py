@@ -103,7 +103,7 @@ def latencies(folder: Path, series: Series) -> tuple[float, float]:
         router = ends.enter_context(Router(folder, [tap]))
         for path in series.files:
             tap.forget()
-            association = Scu(router.port, another(FORWARD), described(path).sop_class)
+            association = Scu(router.port, another(FORWARD), [described(path).pair])
             timed = association.store(described(path))
             association.release()
             tap.idle.wait(peers.PATIENCE)

@@ -10,14 +10,13 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
 from benchmarks.peers import HOST, BenchmarkError, program
 from router.model.presentation_context import PresentationContext
-from router.model.transfer_syntax import EXPLICIT_VR_LITTLE_ENDIAN
 from router.protocol import AssociationAccepted, Event, ReleaseConfirmed, Requestor, StoreAnswered
 
 PIECE = 1 << 20
@@ -32,8 +31,14 @@ class Sendable:
     path: Path
     sop_class: str
     sop_instance: str
+    transfer_syntax: str
     data_set: int
     """Where it begins."""
+
+    @property
+    def pair(self) -> tuple[str, str]:
+        """Abstract and transfer syntax of the presentation context that it goes out in."""
+        return self.sop_class, self.transfer_syntax
 
     @classmethod
     def of(cls, path: Path) -> "Sendable":
@@ -42,7 +47,13 @@ class Sendable:
 
         meta = read_file_meta_info(path)
         length = meta["FileMetaInformationGroupLength"].value
-        return cls(path, str(meta.MediaStorageSOPClassUID), str(meta.MediaStorageSOPInstanceUID), META + length)
+        return cls(
+            path,
+            str(meta.MediaStorageSOPClassUID),
+            str(meta.MediaStorageSOPInstanceUID),
+            str(meta.TransferSyntaxUID),
+            META + length,
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,12 +68,13 @@ class Timed:
 class Scu:
     """One association."""
 
-    def __init__(self, port: int, calling_ae_title: str, sop_class: str) -> None:
-        """Connect and associate.
+    def __init__(self, port: int, calling_ae_title: str, pairs: Iterable[tuple[str, str]]) -> None:
+        """Connect and associate, with a presentation context for each pair of abstract and transfer syntax.
 
         Raises:
             BenchmarkError: the peer did not accept.
         """
+        self._contexts = {pair: 2 * index + 1 for index, pair in enumerate(dict.fromkeys(pairs))}
         self._requestor = Requestor(maximum_length=16384)
         self._socket = socket.create_connection((HOST, port))
         self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -71,7 +83,7 @@ class Scu:
         request = self._requestor.associate(
             calling_ae_title=calling_ae_title,
             called_ae_title="ROUTER",
-            contexts=[PresentationContext(1, sop_class, (EXPLICIT_VR_LITTLE_ENDIAN,))],
+            contexts=[PresentationContext(number, pair[0], (pair[1],)) for pair, number in self._contexts.items()],
             implementation_class_uid="2.25.1",
             implementation_version_name="BENCHMARK",
         )
@@ -88,8 +100,9 @@ class Scu:
         """
         began = time.monotonic()
         self._number = self._number % 0xFFFF + 1
+        context = self._contexts[instance.pair]
         pdus: list[bytes | memoryview] = [
-            self._requestor.store_request(1, self._number, instance.sop_class, instance.sop_instance)
+            self._requestor.store_request(context, self._number, instance.sop_class, instance.sop_instance)
         ]
         view = memoryview(self._buffer)
         with instance.path.open("rb", buffering=0) as file:
@@ -98,7 +111,7 @@ class Scu:
             while left:
                 count = file.readinto(view)
                 left -= count
-                pdus += self._requestor.fragments(1, view[:count], last=not left)
+                pdus += self._requestor.fragments(context, view[:count], last=not left)
                 self._send(pdus)
                 pdus = []
         sent = time.monotonic()
@@ -171,7 +184,7 @@ def main(port: str, calling_ae_title: str) -> None:
     def run(hand: Sequence[Sendable]) -> None:
         together.wait()
         try:
-            association = Scu(int(port), calling_ae_title, hand[0].sop_class)
+            association = Scu(int(port), calling_ae_title, [each.pair for each in hand])
             mine = [association.store(instance) for instance in hand]
             association.release()
             responses.extend(each.answered - each.began for each in mine)

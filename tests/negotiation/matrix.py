@@ -67,19 +67,21 @@ class Peer:
     breaks_off: bool = False
     """It aborts with the first fragment of a data set."""
     dcmtk: bool = False
+    recommended: Strategy | None = Strategy.EXTENDED
+    """What ``dicom-router probe`` has to recommend for it."""
 
 
 PEERS = (
     Peer("everything"),
     Peer("DCMTK `storescp +B +xa`", KNOWN_TO_DCMTK, dcmtk=True),
-    Peer("only Implicit", frozenset({IMPLICIT})),
-    Peer("Implicit and Explicit", frozenset({IMPLICIT, EXPLICIT})),
-    Peer("only Big Endian", frozenset({BIG_ENDIAN})),
-    Peer("only JPEG 2000 Lossless", frozenset({J2K})),
-    Peer("only RLE", frozenset({RLE})),
+    Peer("only Implicit", frozenset({IMPLICIT}), recommended=Strategy.UNIVERSAL),
+    Peer("Implicit and Explicit", frozenset({IMPLICIT, EXPLICIT}), recommended=Strategy.CONSERVATIVE),
+    Peer("only Big Endian", frozenset({BIG_ENDIAN}), recommended=Strategy.STANDARD),
+    Peer("only JPEG 2000 Lossless", frozenset({J2K}), recommended=Strategy.COMPRESSION),
+    Peer("only RLE", frozenset({RLE}), recommended=Strategy.COMPRESSION),
     Peer("only lossy JPEG", frozenset({BASELINE, EXTENDED})),
-    Peer("nothing", frozenset()),
-    Peer("aborts on more than 3 contexts", most_contexts=3),
+    Peer("nothing", frozenset(), recommended=None),
+    Peer("aborts on more than 3 contexts", most_contexts=3, recommended=Strategy.UNIVERSAL),
     Peer("answers A900H", status=0xA900),
     Peer("answers C000H", status=0xC000),
     Peer("answers A700H", status=0xA700),

@@ -17,10 +17,14 @@ import numpy as np
 import pytest
 
 from router.dicom.buffers import Buffers
+from router.dicom.scu import Address
 from router.dicom.transcode.pool import Transcoder
 from router.flow.attempt import Attempt
+from router.flow.probe import probe
 from router.journal import Journal
 from router.model.destination import Destination, Strategy
+from router.model.presentation_context import ContextResult
+from router.rules.probing import COMMON_SOP_CLASSES, COMMON_TRANSFER_SYNTAXES, pairs_of
 from tests.dicom.peers import deadlines
 from tests.dicom.transcode.witness import BASELINE, EXTENDED, Values, differences, part10, read, values
 from tests.negotiation.matrix import NATIVE, PEERS, Fate, Peer, expected
@@ -101,6 +105,30 @@ async def test_every_object(
                     wrong[f"{each.name} as {received.transfer_syntax}"] = changes
             cells.append(Cell(each, peer, strategy, fate))
     assert not wrong
+
+
+@pytest.mark.parametrize("peer", PEERS, ids=[peer.name for peer in PEERS])
+async def test_probe_recommends_the_right_strategy(
+    peer: Peer, tmp_path: Path, dcmtk: Callable[[str], Path], free_port: Callable[[], int]
+) -> None:
+    """What it takes is found out without an instance; what it would answer to one, nobody can tell by that."""
+    playing_peer = playing(
+        peer, COMMON_SOP_CLASSES, folder=tmp_path / "received", storescp=dcmtk("storescp"), free_port=free_port
+    )
+    async with playing_peer as up:
+        matrix = await probe(
+            Address("127.0.0.1", up.port, "PACS", "ROUTER"),
+            pairs_of(COMMON_SOP_CLASSES),
+            deadlines=deadlines(),
+            buffers=Buffers(1),
+        )
+    assert matrix.strategy is peer.recommended
+    assert matrix.words
+    accepted = {syntax for (_, syntax), result in matrix.answers.items() if result is ContextResult.ACCEPTANCE}
+    if peer.most_contexts is None:
+        assert accepted == peer.accepts & {*COMMON_TRANSFER_SYNTAXES}
+    else:
+        assert matrix.most_contexts == peer.most_contexts
 
 
 async def _send(each: Object, up: Playing, strategy: Strategy, transcoder: Transcoder) -> Fate:

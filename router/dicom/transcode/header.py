@@ -46,6 +46,21 @@ class Header(NamedTuple):
     length: int
 
 
+class _Form(NamedTuple):
+    """The kinds of headers in one byte order."""
+
+    short: struct.Struct
+    long: struct.Struct
+    implicit: struct.Struct
+    length: struct.Struct
+
+
+_FORMS = {
+    little_endian: _Form(*(struct.Struct(order + fields) for fields in ("HH2sH", "HH2sHI", "HHI", "I")))
+    for little_endian, order in ((True, "<"), (False, ">"))
+}
+
+
 class Pixels(Protocol):
     """Converts Pixel Data: reads the value, behind its header, and writes the whole element that takes its place."""
 
@@ -79,36 +94,32 @@ class Encoding:
         Raises:
             ConversionError: it is none.
         """
-        order = self._order
+        form = _FORMS[self.little_endian]
         start = source.read(8)
-        if not start:
-            return None
         if len(start) < 8:
+            if not start:
+                return None
             raise ConversionError("the data set ends within the header of an element")
-        group, element, vr, short = struct.unpack(f"{order}HH2sH", start)
+        group, element, vr, short = form.short.unpack(start)
         tag = group << 16 | element
         if not self.explicit or group == 0xFFFE:
-            return Header(tag, b"", struct.unpack_from(f"{order}I", start, 4)[0])
+            return Header(tag, b"", form.length.unpack_from(start, 4)[0])
         if vr in LONG_VRS:
-            return Header(tag, vr, struct.unpack(f"{order}I", exactly(source, 4))[0])
+            return Header(tag, vr, form.length.unpack(exactly(source, 4))[0])
         if not (vr.isalpha() and vr.isupper()):
             raise ConversionError("an element has no valid VR")
         return Header(tag, vr, short)
 
     def write(self, target: BinaryIO, header: Header) -> None:
         """Write a header; a value too long for its VR becomes UN."""
-        (tag, vr, length), order = header, self._order
+        (tag, vr, length), form = header, _FORMS[self.little_endian]
         group, element = tag >> 16, tag & 0xFFFF
         if not self.explicit or group == 0xFFFE:
-            target.write(struct.pack(f"{order}HHI", group, element, length))
+            target.write(form.implicit.pack(group, element, length))
         elif vr in LONG_VRS or length > 0xFFFF:
-            target.write(struct.pack(f"{order}HH2sHI", group, element, vr if vr in LONG_VRS else b"UN", 0, length))
+            target.write(form.long.pack(group, element, vr if vr in LONG_VRS else b"UN", 0, length))
         else:
-            target.write(struct.pack(f"{order}HH2sH", group, element, vr, length))
-
-    @property
-    def _order(self) -> str:
-        return "<" if self.little_endian else ">"
+            target.write(form.short.pack(group, element, vr, length))
 
 
 _IMPLICIT = Encoding(explicit=False, little_endian=True)
@@ -210,11 +221,12 @@ class _Rewriting:
         if width is None:
             raise ConversionError(f"the byte order of an element of VR {vr.decode()} is not known")
         self._wanted.write(target, header)
-        value = b""
-        for value in pieces(source, length):
-            target.write(swapped(value, width))
         if length <= CHUNK:
+            value = exactly(source, length)
+            target.write(swapped(value, width))
             scope.note(tag, value, little_endian=self._stored.little_endian)
+        else:
+            target.writelines(swapped(piece, width) for piece in pieces(source, length))
 
     def _sequence(self, header: Header, source: Source, target: BinaryIO, scope: Scope, depth: int) -> None:
         """A sequence keeps the kind of its length: defined stays defined, with the new size."""
@@ -265,16 +277,18 @@ def pieces(source: Source, count: int) -> Iterator[bytes]:
         ConversionError: there are fewer.
     """
     while count > 0:
-        piece = source.read(min(count, CHUNK))
-        if len(piece) != min(count, CHUNK):
-            raise ConversionError("an element runs past the end of the data set")
+        piece = exactly(source, min(count, CHUNK))
         yield piece
         count -= len(piece)
 
 
 def exactly(source: Source, count: int) -> bytes:
-    """The same in one."""
-    return b"".join(pieces(source, count))
+    """The same in one; what is longer than a piece costs memory only as far as it is there."""
+    if count > CHUNK:
+        return b"".join(pieces(source, count))
+    if len(value := source.read(count)) != count:
+        raise ConversionError("an element runs past the end of the data set")
+    return value
 
 
 def skip(source: Source, count: int) -> None:

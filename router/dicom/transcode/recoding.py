@@ -60,7 +60,7 @@ def recoding(source: Source, stored: TransferSyntax, wanted: TransferSyntax, siz
     if image.size > largest(size):
         raise ConversionError(f"{size} bytes would become {image.size}: that is taken for an attack")
     colours = image.photometric_interpretation
-    if stored.encapsulated:
+    if stored.encapsulated and image.samples > 1:
         decoder = CODECS[stored.uid]
         colours = _colours(decoder, next(frames.encapsulated(source, image.frames, decoder.begins)), image)
     decoded = replace(image, photometric_interpretation=colours, planar=False)
@@ -173,7 +173,7 @@ class Recoding:
             _swapped_width(vr, image)
         order = "<" if self._wanted.little_endian else ">"
         Encoding.of(self._wanted.uid).write(target, Header(PIXEL_DATA, vr, size + size % 2))
-        target.writelines(cells.astype(f"{order}u{cells.itemsize}", copy=False).tobytes() for cells in read)
+        target.writelines(np.ascontiguousarray(cells, f"{order}u{cells.itemsize}").data for cells in read)
         target.write(bytes(size % 2))
 
 
