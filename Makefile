@@ -5,7 +5,7 @@
 .DELETE_ON_ERROR:
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
-.PHONY: help setup dcmtk orthanc promtool demo run test matrix faults soak deploy check format bench lock
+.PHONY: help setup dcmtk orthanc promtool demo run test matrix faults soak deploy site check format bench lock
 
 CONFIG ?= config/router.yaml
 BIN := .venv/bin
@@ -99,6 +99,18 @@ promtool:
 	dpkg -x prometheus_*.deb .
 	rm prometheus_*.deb
 
+site: setup  ## the documents as a site in site/: every link of theirs leads somewhere, nothing is loaded from elsewhere
+	@if [ ! -x .venv/site/bin/mkdocs ]; then
+		echo "Installing into .venv/site what requirements/site.txt locks" >&2
+		$(BIN)/python -m venv .venv/site
+		.venv/site/bin/python -m pip --disable-pip-version-check --quiet install --require-hashes --requirement requirements/site.txt
+	fi
+	NO_MKDOCS_2_WARNING=1 .venv/site/bin/mkdocs build --strict
+	if grep -rlE --include='*.html' '<(script|link|img|iframe)[^>]+(src|href)="?https?://' site; then
+		echo "These pages load something from elsewhere" >&2
+		exit 1
+	fi
+
 check: setup  ## style, types, and who may import whom
 	@status=0
 	$(BIN)/ruff check || status=1
@@ -133,3 +145,4 @@ lock: setup  ## requirements/ from pyproject.toml; UPGRADE=--upgrade takes the n
 	compile pyproject.toml --output-file requirements/run.txt
 	compile pyproject.toml --group dev --constraint requirements/run.txt --output-file requirements/dev.txt
 	compile --group build --constraint requirements/dev.txt --output-file requirements/build.txt
+	compile --group site --output-file requirements/site.txt
