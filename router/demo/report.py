@@ -208,7 +208,8 @@ def _explain(console: Console, names: Sequence[str], reason: Reason) -> None:
     for error, count in [*reason.errors.items()][:ERRORS_SHOWN]:
         console.print(f"  The router says about {count}: {error}", markup=False)
     if (more := len(reason.errors) - ERRORS_SHOWN) > 0:
-        console.print(f"  and {more} sentences like these about the others; --json has them all.")
+        alike = "one more sentence" if more == 1 else f"{more} more sentences"
+        console.print(f"  and {alike} of this kind about the others; --json has them all.")
 
 
 def _what_next(console: Console, folder: Path | None) -> None:

@@ -128,8 +128,8 @@ def _check(header: FrameHeader, image: Image) -> None:
     """Before anything is decoded: a frame is what the data set says."""
     if (header.rows, header.columns, header.samples) != (image.rows, image.columns, image.samples):
         raise ConversionError(
-            f"it is {header.rows} × {header.columns} × {header.samples}, where the data set says "
-            f"{image.rows} × {image.columns} × {image.samples}"
+            f"it has {header.rows} rows, {header.columns} columns and {header.samples} samples per pixel, "
+            f"where the data set says {image.rows}, {image.columns} and {image.samples}"
         )
     if header.precision > image.bits_allocated:
         raise ConversionError(f"it has {header.precision} bits, where Bits Allocated is {image.bits_allocated}")
