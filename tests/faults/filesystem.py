@@ -85,8 +85,9 @@ class FileSystem:
     def fill(self, leave: int = 0) -> None:
         """Take all of its room but ``leave`` bytes; called again, change how much is left.
 
-        What others give up meanwhile is left to them.
+        What others give up meanwhile is left to them; what they gave up before, the journal has to have let go of.
         """
+        _run("sync", "--file-system", self.root)
         with self._ballast.open("ab") as file:
             status = os.statvfs(self.root)
             room, end = status.f_bavail * status.f_frsize, file.tell()
