@@ -104,7 +104,7 @@ def compete(what: str, turns: Mapping[str, Turn], rounds: int) -> dict[str, Figu
             if number:
                 samples[who].append(sample)
     figures = {who: _figure(what, who, each) for who, each in samples.items()}
-    said = ", ".join(f"{who} {each.rate:,.4g}/s" for who, each in figures.items())
+    said = ", ".join(f"{who} {rounded(each.rate)}/s" for who, each in figures.items())
     say(f"{what}: {said}")
     return figures
 
@@ -141,8 +141,8 @@ def at_least(subject: str, ours: Figure, peer: str, rate: float, times: float) -
     return Goal(
         subject=subject,
         what=ours.what,
-        figure=f"{_rounded(ours.rate)}/s",
-        peer=f"{peer}: {_rounded(rate)}/s",
+        figure=f"{rounded(ours.rate)}/s",
+        peer=f"{peer}: {rounded(rate)}/s",
         ratio=ratio,
         goal=f"≥ {times:g} ×",
         met=ratio >= times,
@@ -171,7 +171,8 @@ def below(subject: str, what: str, value: float, limit: float, unit: str) -> Goa
     return Goal(subject=subject, what=what, figure=figure, goal=f"< {limit:g} {unit}", met=value < limit)
 
 
-def _rounded(rate: float) -> str:
+def rounded(rate: float) -> str:
+    """As people read it."""
     return f"{rate:,.0f}" if rate >= 10 else f"{rate:.2g}"
 
 

@@ -14,7 +14,7 @@ from typing import Any
 import psutil  # type: ignore[import-untyped]  # no stubs
 
 from benchmarks import orthanc, peers
-from benchmarks.figures import MIB, Figure, Goal, Measured, Table
+from benchmarks.figures import MIB, Figure, Goal, Measured, Table, rounded
 
 DOCUMENTS = peers.REPOSITORY / "docs"
 HERE = Path(__file__).parent
@@ -163,10 +163,10 @@ def _figures(figures: Iterable[Figure]) -> Iterator[str]:
         yield _row(
             each.what if each.what != what else "",
             each.who,
-            _rate(each.rate),
-            f"{_rate(each.lowest)}–{_rate(each.highest)}",
+            rounded(each.rate),
+            f"{rounded(each.lowest)}–{rounded(each.highest)}",
             str(each.rounds),
-            _rate(each.bandwidth) if each.size else "",
+            rounded(each.bandwidth) if each.size else "",
             "" if each.p50 is None else f"{each.p50:.2f}, {each.p99:.2f}",
             _ms(each.cpu),
             "" if each.cpu is None or not each.size else f"{each.cpu * 1e6 / each.size:.2f}",
@@ -186,10 +186,6 @@ def _header(*cells: str) -> Iterator[str]:
 
 def _row(*cells: str) -> str:
     return f"| {' | '.join(cells)} |"
-
-
-def _rate(rate: float) -> str:
-    return f"{rate:,.0f}" if rate >= 10 else f"{rate:.2g}"
 
 
 def _ms(cpu: float | None) -> str:

@@ -5,7 +5,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from benchmarks import bare, objects, peers, scu
-from benchmarks.figures import Figure, Goal, Measured, Sample, Turn, at_least, compete, cpu_at_most
+from benchmarks.figures import Figure, Goal, Measured, Sample, Turn, at_least, compete, cpu_at_most, rounded
 from benchmarks.objects import Series
 from benchmarks.peers import BenchmarkError, Server
 from benchmarks.program import HOLD, Router, another
@@ -64,7 +64,7 @@ def goals(figures: dict[str, Figure], kind: str, associations: int) -> Iterator[
         yield cpu_at_most(FREE, ours, theirs, 1.0)
     disk = figures[BARE_DISK].rate
     predicted = 1 / (1 / ours.rate + 1 / disk) if associations == 1 else min(ours.rate, disk)
-    yield at_least(DURABLE, figures[ON_DISK], f"prediction, of bare disk {disk:,.3g}/s", predicted, 0.9)
+    yield at_least(DURABLE, figures[ON_DISK], f"prediction, of bare disk {rounded(disk)}/s", predicted, 0.9)
 
 
 def received_by(scp: Server, series: Series, associations: int) -> Turn:

@@ -38,7 +38,7 @@ def measure(scale: Scale, memory: Path, disk: Path) -> Measured:
             measured.left_out.append(orthanc.MISSING)
         for kind, count in scale.objects.items():
             everything = objects.series(kind, memory / "objects", count)
-            series, fewer, few = (everything.first(max(1, count // share)) for share in (2, 4, 40))
+            series, fewer, few = (everything.first(max(1, count // share)) for share in (3, 6, 40))
             turns = {
                 OURS: routed(router, sinks[:1], series, FORWARD),
                 THREE: routed(router, sinks, series, BROADCAST),
