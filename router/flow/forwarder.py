@@ -1,31 +1,30 @@
 """Out: from the queue to one destination. One forwarder per destination, so that none waits for another."""
 
 import math
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
-from contextlib import aclosing, asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import aclosing, asynccontextmanager
 from dataclasses import replace
 from datetime import datetime, timedelta
 from functools import partial
-from pathlib import PurePosixPath
 
 import anyio
 
 from router.dicom.buffers import Buffers
-from router.dicom.content import Outgoing
-from router.dicom.pulse import Pulse, beat, living, resting
+from router.dicom.pulse import beat, resting
 from router.dicom.scu import associate
 from router.durable.queue import Capabilities, Queue, Standings
 from router.durable.spool import Spool
 from router.flow.attempt import Attempt
 from router.flow.books import Books
 from router.flow.breaker import Breaker
+from router.flow.firewall import Firewall
 from router.flow.learned import Learned, load
 from router.flow.mender import Mender
 from router.flow.pacer import LONGEST_SLEEP, Pacer
 from router.flow.patience import insist
 from router.flow.ports import Associate, Transcoder
-from router.flow.sender import Sender
-from router.journal import Defect, Journal, place_of
+from router.flow.sender import Sender, outgoing
+from router.journal import Journal
 from router.model.delivery import Claim, Delivery, Wanted
 from router.model.destination import Destination, Strategy
 from router.model.outcome import Cause, Deferred, Scope, Stored
@@ -35,9 +34,6 @@ from router.rules.pacing import Go, Pace, Reason, Wait
 
 OWNER = "daemon"
 """Who claims; a queue that several daemons share will want their names."""
-
-AFTER_A_DEFECT = 10.0
-"""Seconds before a line whose work ended with an error of ours goes on."""
 
 LIFELESS_AFTER = timedelta(minutes=30)
 """Beyond its own deadlines, without a byte that moved or an instance that was settled: then a line hangs. Nothing of
@@ -97,52 +93,35 @@ class Forwarder:
         """Deliveries whose last C-STORE failed, by whose fault is not known → how many were stored by then."""
         self._untried = False
         """The destination does not work, its time to be tried has come, and there is nothing to try it with."""
-        self._stopping = anyio.Event()
-        self._waiting: set[anyio.CancelScope] = set()
-        self._pulses: list[Pulse] = []
-        """Of all lines."""
+        self._firewall = Firewall(destination.name, journal)
 
     async def run(self) -> None:
         """Forward until ``stop`` or cancellation."""
-        with living(self._pulses):
+        with self._firewall.living():
             await self._breaker.load()
             paused = await insist(partial(self._standings.paused, self.destination.name), self._journal)
             self._pacer.pause(paused=paused)
             self._learned = await load(self.destination, self._capabilities, journal=self._journal, clock=self._clock)
             self._loaded.set()
         async with anyio.create_task_group() as lines:
-            lines.start_soon(self._behind_a_firewall, self._mend)
+            lines.start_soon(self._firewall.keep, self._mend)
             for number in range(self.destination.max_associations):
-                lines.start_soon(self._behind_a_firewall, partial(self._forward_what_is_due, number))
-
-    async def _behind_a_firewall(self, work: Callable[[], Awaitable[None]]) -> None:
-        """An error of ours costs what it happened to, never the daemon."""
-        while not self._stopping.is_set():
-            try:
-                with living(self._pulses):
-                    await work()
-            except Exception as error:  # noqa: BLE001 -- the one place where a forwarder's defects stop
-                self._journal.publish(Defect(destination=self.destination.name, error=place_of(error)))
-                with self._until_stopped():
-                    await anyio.sleep(AFTER_A_DEFECT)
+                lines.start_soon(self._firewall.keep, partial(self._forward_what_is_due, number))
 
     def stop(self) -> None:
         """Finish the instances that are being sent, give the others back, and end."""
-        self._stopping.set()
-        for waiting in self._waiting:
-            waiting.cancel()
+        self._firewall.stop()
 
     @property
     def told_to_stop(self) -> bool:
         """Whether somebody said ``stop``."""
-        return self._stopping.is_set()
+        return self._firewall.stopping()
 
     @property
     def hangs(self) -> bool:
         """Whether one of its lines has shown no sign of life for too long, though it does not wait for work."""
         deadlines = self.destination.deadlines
-        patience = LIFELESS_AFTER + deadlines.connect + deadlines.association + deadlines.response
-        return any(pulse.late(patience.total_seconds()) for pulse in self._pulses)
+        return self._firewall.hangs(LIFELESS_AFTER + deadlines.connect + deadlines.association + deadlines.response)
 
     # What operators ask and order
 
@@ -191,13 +170,13 @@ class Forwarder:
 
     async def _forward_what_is_due(self, number: int) -> None:
         """One association at a time, many instances on it."""
-        while not self._stopping.is_set():
-            with self._until_stopped():
+        while not self._firewall.stopping():
+            with self._firewall.until_stopped():
                 await self._until_it_may(number)
             async with self._place(), self._sender() as sender:
                 self._lines[number] = sender.attempt
                 try:
-                    while not self._stopping.is_set() and await self._forward_some(number, sender):
+                    while not self._firewall.stopping() and await self._forward_some(number, sender):
                         pass
                     await sender.attempt.release()
                 finally:
@@ -228,7 +207,7 @@ class Forwarder:
         attempt = sender.attempt
         match self._pacer.pace(self._others(number)):
             case Wait(Reason.BANDWIDTH, datetime() as until) as wait if until - self._clock() < self._linger_for:
-                with self._until_stopped():
+                with self._firewall.until_stopped():
                     await self._pacer.wait(wait)
             case Wait():
                 return False
@@ -244,7 +223,7 @@ class Forwarder:
                     if sender.stored > stored:
                         self._pacer.stored()
                 elif len(attempt.left) >= MOST_CONVERTING:
-                    with self._until_stopped():
+                    with self._firewall.until_stopped():
                         await attempt.converted()
                 else:
                     await self._wait_for_work(now, attempt)
@@ -288,7 +267,7 @@ class Forwarder:
         uncertain = frozenset(delivery.id for delivery in claim.deliveries if delivery.uncertain)
         suspicion: Deferred | None = None
         try:
-            tried = sender.attempt.outcomes(self._outgoing(claim), uncertain, leave_converting=leave_converting)
+            tried = sender.attempt.outcomes(outgoing(claim, self._spool), uncertain, leave_converting=leave_converting)
             async with self._books.settling() as settle, aclosing(tried) as results:
                 async for result in results:
                     beat()
@@ -310,7 +289,7 @@ class Forwarder:
                         case outcome if probing and retry.shows_it_works(outcome):
                             await self._breaker.reset()
                     settle(*sender.settled(number), result, blamed=blamed)
-                    if self._stopping.is_set() or (not probing and self._held_back):
+                    if self._firewall.stopping() or (not probing and self._held_back):
                         break
             # One failure with nothing stored after it proves nothing. Two of different instances, or one that was to
             # show whether the destination works again, are the destination's trouble.
@@ -322,7 +301,7 @@ class Forwarder:
     @property
     def _held_back(self) -> bool:
         """Whether no other instance may be sent now."""
-        return self._stopping.is_set() or isinstance(self._pacer.pace(), Wait)
+        return self._firewall.stopping() or isinstance(self._pacer.pace(), Wait)
 
     async def _failed_as_a_whole(self, outcome: Deferred, attempt: Attempt, *, probing: bool) -> None:
         """The destination cannot be sent to; but a peer that has a limit works, as its other associations show."""
@@ -344,12 +323,12 @@ class Forwarder:
     # A destination in trouble
 
     async def _mend(self) -> None:
-        while not self._stopping.is_set():
-            with self._until_stopped():
+        while not self._firewall.stopping():
+            with self._firewall.until_stopped():
                 await self._breaker.wait_opened()
                 await self._pacer.wait_for_trial()
             async with self._place():
-                if self._breaker.closed or self._stopping.is_set():
+                if self._breaker.closed or self._firewall.stopping():
                     continue
                 now = self._clock()
                 self._untried = not await self._mender.try_it()
@@ -375,7 +354,7 @@ class Forwarder:
             return
         due = await insist(partial(self._queue.next_due, self.destination.name, claimed_at), self._journal)
         seconds = None if due is None else min(max(0.0, (due - self._clock()).total_seconds()), LONGEST_SLEEP)
-        with self._until_stopped(), anyio.move_on_after(seconds):
+        with self._firewall.until_stopped(), anyio.move_on_after(seconds):
             await self._something_new(attempt)
 
     async def _something_new(self, attempt: Attempt | None) -> None:
@@ -396,22 +375,10 @@ class Forwarder:
         if attempt.left and attempt.group:
             # Its end would be taken for the end of the study, of which something is still being converted.
             left = math.inf
-        with self._until_stopped(), anyio.move_on_after(max(0.0, left)) as lingering:
+        with self._firewall.until_stopped(), anyio.move_on_after(max(0.0, left)) as lingering:
             await self._something_new(attempt)
         if lingering.cancelled_caught or left <= 0:
             await attempt.release()
-
-    @contextmanager
-    def _until_stopped(self) -> Iterator[None]:
-        """A wait that ``stop`` ends."""
-        with resting(), anyio.CancelScope() as waiting:
-            if self._stopping.is_set():
-                waiting.cancel()
-            self._waiting.add(waiting)
-            try:
-                yield
-            finally:
-                self._waiting.discard(waiting)
 
     @asynccontextmanager
     async def _sender(self, strategy: Strategy | None = None) -> AsyncIterator[Sender]:
@@ -433,19 +400,3 @@ class Forwarder:
                 yield sender
             finally:
                 await self._books.give_back(sender.not_tried(), attempt.in_doubt)
-
-    def _outgoing(self, claim: Claim) -> Sequence[Outgoing]:
-        return [
-            Outgoing(
-                number=delivery.id,
-                identity=delivery.identity,
-                path=self._spool.absolute(PurePosixPath(delivery.path)),
-                header_size=delivery.header_size,
-                size=delivery.size,
-                digest=delivery.digest,
-                calling_ae_title=delivery.envelope.calling_ae_title,
-                study=delivery.study,
-                series=delivery.series,
-            )
-            for delivery in claim.deliveries
-        ]

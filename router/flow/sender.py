@@ -1,7 +1,10 @@
 """What one association of a forwarder has claimed and not settled yet."""
 
 from collections.abc import Collection, Sequence
+from pathlib import PurePosixPath
 
+from router.dicom.content import Outgoing
+from router.durable.spool import Spool
 from router.flow.attempt import Attempt
 from router.model.delivery import Claim, Delivery
 
@@ -32,3 +35,21 @@ class Sender:
             token, delivery = self._owed.pop(number)
             claims.setdefault(token, []).append(delivery)
         return [Claim(token, tuple(deliveries)) for token, deliveries in claims.items()]
+
+
+def outgoing(claim: Claim, spool: Spool) -> Sequence[Outgoing]:
+    """What is to be sent for claimed deliveries."""
+    return [
+        Outgoing(
+            number=delivery.id,
+            identity=delivery.identity,
+            path=spool.absolute(PurePosixPath(delivery.path)),
+            header_size=delivery.header_size,
+            size=delivery.size,
+            digest=delivery.digest,
+            calling_ae_title=delivery.envelope.calling_ae_title,
+            study=delivery.study,
+            series=delivery.series,
+        )
+        for delivery in claim.deliveries
+    ]
