@@ -112,11 +112,12 @@ class Health:
 
     async def troubles(self) -> Sequence[str]:
         """What is wrong with queue and disk, so that nothing can be received; empty: nothing."""
-        free, _, reserve = await to_thread.run_sync(self.space)
+        free, total, reserve = await to_thread.run_sync(self.space)
         found = {
             f"the writer of the queue has not answered for more than {LATE_SECONDS:g} s": self.writer_is_late(),
             "the queue cannot be written: see to the disk; the log says more": not self._writes,
             "an fsync in the spool failed, and none has succeeded since: see to the disk": self.disk.failed,
+            "the disk of the spool does not answer: see to it": not total,
             "the spool has reached its reserve of free space": free < reserve,
         }
         return [reason for reason, true in found.items() if true]
@@ -126,8 +127,11 @@ class Health:
         return self._asked is not None and anyio.current_time() - self._asked > LATE_SECONDS
 
     def space(self) -> tuple[int, int, int]:
-        """Bytes on the disk of the spool: free, in all, and the reserve. Blocking."""
-        free, total = self._spool.free()
+        """Bytes on the disk of the spool: free, in all, and the reserve; none, if the disk does not answer. Blocking."""
+        try:
+            free, total = self._spool.free()
+        except OSError:
+            return 0, 0, 0
         return free, total, self._reserve(total)
 
     def _try_disk(self) -> None:

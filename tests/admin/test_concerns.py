@@ -1,5 +1,6 @@
 """What is wrong, in sentences that alerts carry."""
 
+import errno
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -126,6 +127,21 @@ async def test_a_disk_that_fills_up(world: World, monkeypatch: pytest.MonkeyPatc
     world.api.reserve = 200 << 20
     sentence = "the spool has reached its reserve of free space"
     assert await world.about(Concern.DISK) == [Condition(Concern.DISK, "spool", sentence)]
+
+
+async def test_a_disk_that_does_not_answer(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is what there is an alert for, and no end of whoever looks; when it answers again, that is over."""
+
+    def free() -> tuple[int, int]:
+        raise OSError(errno.EIO, "Input/output error")
+
+    with monkeypatch.context() as gone:
+        gone.setattr(world.api.world.spool, "free", free)
+        sentence = "the disk of the spool does not answer: see to it"
+        assert await world.about(Concern.DISK) == [Condition(Concern.DISK, "spool", sentence)]
+        assert (await world.api.get("/api/status"))["spool"]["disk_bytes"] == 0
+        assert await world.api.health.reasons() == [sentence]
+    assert await world.about(Concern.DISK) == []
 
 
 async def test_a_certificate_that_ends(world: World, tmp_path: Path) -> None:
