@@ -127,7 +127,7 @@ class Health:
         return self._asked is not None and anyio.current_time() - self._asked > LATE_SECONDS
 
     def space(self) -> tuple[int, int, int]:
-        """Bytes on the disk of the spool: free, in all, and the reserve; none, if the disk does not answer. Blocking."""
+        """Bytes on the disk of the spool: free, in all, and the reserve; none, if it does not answer. Blocking."""
         try:
             free, total = self._spool.free()
         except OSError:

@@ -1,6 +1,7 @@
 """What is wrong, in sentences that alerts carry."""
 
 import errno
+import shutil
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -11,7 +12,7 @@ import anyio
 import pytest
 
 from router.admin.concerns import Concerns, Condition
-from router.durable.queue import CauseTally, QueueError
+from router.durable.queue import CauseTally, Query, QueueError
 from router.flow.forwarders import Forwarders
 from router.journal import DestinationTrouble, InstanceAccepted, Stopped
 from router.model.alert import Concern, Silence
@@ -98,6 +99,18 @@ async def test_a_destination_that_is_down(world: World) -> None:
     assert [each.sentence for each in await world.about(Concern.DESTINATION_DOWN)] == [
         "PACS does not work: nobody listens there"
     ]
+    cast("Any", world.forwarders["PACS"]).troubled_since = None
+    assert await world.about(Concern.DESTINATION_DOWN) == []
+
+
+async def test_an_operator_ends_dead_letters_and_loops(world: World) -> None:
+    """What was dropped is of no concern any more."""
+    await world.api.world.accepted(Order("PACS", State.HELD, Cause.LOOP, "again and again"), sop_instance="2.25.77")
+    entries = await world.api.world.desk.entries(Query(destination="PACS"), world.api.world.clock())
+    kept = [each.id for each in entries if each.state in {State.DEAD, State.HELD}]
+    assert await world.api.world.queue.interventions.drop(kept, world.api.world.clock()) == 2
+    assert await world.about(Concern.DEAD_LETTERS) == []
+    assert await world.about(Concern.LOOP) == []
 
 
 async def test_dead_letters_and_loops(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -163,6 +176,9 @@ async def test_a_certificate_that_ends(world: World, tmp_path: Path) -> None:
     assert {str(expired.certificate) in found[0].sentence, "ends on" in found[0].sentence} == {True}
     assert "gone.pem" in found[1].sentence
     assert len(found) == 2
+    await anyio.to_thread.run_sync(authority.issue, "router")
+    await anyio.to_thread.run_sync(shutil.copy, authority.path, tmp_path / "gone.pem")
+    assert await world.about(Concern.CERTIFICATE) == []
 
 
 async def test_a_modality_that_fell_silent(world: World) -> None:

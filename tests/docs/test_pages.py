@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from io import StringIO
 from itertools import groupby
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import pytest
@@ -16,6 +17,7 @@ from router.cli import app
 from router.dicom.survey import known_keywords
 from router.settings import load
 from router.settings.document import DestinationSection, Document
+from tests.certificates import Authority
 from tests.docs.pages import DOCS, ROOT, Page, guides, pages
 
 pytestmark = pytest.mark.unit
@@ -25,8 +27,19 @@ SHELL = {"alias", "cd", "cp", "curl", "export", "git", "ls", "mkdir"}
 OF_A_ROUTER = {*Document.model_fields}
 OF_A_DESTINATION = {*DestinationSection.model_fields}
 SHELL_ENDS = {"|", "&&", ">", ">>", ";"}
-FILES = re.compile(r"\b(?:tls|tokens_file|users_file):")
-"""Keys that name files, which a sample does not bring along."""
+OF_THE_SYSTEM = {
+    "deploy/container/secrets.sh": "the compose file and its services: tests/deploy/test_image.py",
+    "deploy/install": "tests/deploy/test_image.py",
+    "docker": "no engine on every machine; what the image holds: tests/deploy/test_image.py",
+    "echo": "writes a file of tokens",
+    "kubectl": "no cluster; the manifests: tests/deploy/test_files.py",
+    "ln": "the roll-back of deploy/install",
+    "pip": "what make setup does",
+    "python3": "what make setup does",
+    "systemctl": "systemd does not run everywhere; the units: tests/deploy/test_systemd.py",
+    "umask": "a shell's own",
+}
+"""Programs of others, in what administrators type, and where what they do is tested instead."""
 
 
 COMMANDS = typer.main.get_command(app)
@@ -75,6 +88,15 @@ def test_commands_that_are_spoken_of_exist(page: Page) -> None:
         assert {word.partition("=")[0] for word in re.findall(r"(?<!\S)--[a-z-]+", code)} <= known, code
 
 
+@pytest.mark.parametrize("page", pages(), ids=str)
+def test_every_program_is_known(page: Page) -> None:
+    """Somebody has decided how what it does is tested: the commands of guides are run, in test_guide and test_howto."""
+    for line in page.commands():
+        first = shlex.split(line, comments=True)[0]
+        own = {"dicom-router", "pip"} if Path(first).is_absolute() else {"dicom-router"}
+        assert Path(first).name in own or first in {"make", *DCMTK, *SHELL, *OF_THE_SYSTEM}, line
+
+
 @pytest.mark.parametrize("page", guides(), ids=str)
 def test_guides_use_what_is_there(page: Page) -> None:
     """In what is typed along there is our program, DCMTK, a target of the Makefile, or what every shell has."""
@@ -87,9 +109,34 @@ def test_guides_use_what_is_there(page: Page) -> None:
             assert first in {"dicom-router", *DCMTK, *SHELL}, line
 
 
-def completed(block: str) -> str:
-    """A fragment of a configuration as a whole one: what it leaves out is added."""
-    written = YAML(typ="safe").load(block)
+def files_of_a_reader(folder: Path) -> Mapping[str, str]:
+    """What a sample may name and does not bring along, by the key that names it."""
+    authority = Authority(folder)
+    credential = authority.issue("router")
+    made = {"certificate": credential.certificate, "key": credential.key, "client_ca": authority.path}
+    made |= {"ca": authority.path, "tokens_file": folder / "tokens", "users_file": folder / "users"}
+    for name, content in (("tokens", "reader read reader-0123456789\n"), ("users", "CT1 passcode-0123456789\n")):
+        (folder / name).touch(0o600)
+        (folder / name).write_text(content)
+    return {key: str(path) for key, path in made.items()}
+
+
+def _with_files(written: Any, files: Mapping[str, str]) -> Any:
+    match written:
+        case dict():
+            paths = {key: path for key, path in files.items() if isinstance(written.get(key), str)}
+            if "hosts" in written or "ae_title" in written:
+                paths.pop("certificate", None)  # a row of `allow` has the name in a certificate there
+            return {key: paths.get(key) or _with_files(value, files) for key, value in written.items()}
+        case list():
+            return [_with_files(each, files) for each in written]
+        case _:
+            return written
+
+
+def completed(block: str, files: Mapping[str, str] = MappingProxyType({})) -> str:
+    """A fragment of a configuration as a whole one: what it leaves out is added, ``files`` are where it looks."""
+    written = _with_files(YAML(typ="safe").load(block), files)
     remote = {"remote_ae_title": "PACS", "remote_host": "pacs.example", "remote_port": 104}
     if written.keys() <= OF_A_DESTINATION:
         return _dumped({"destinations": [{"name": "PACS"} | remote | written]})
@@ -128,12 +175,12 @@ def configurations(page: Page) -> list[str]:
 
 @pytest.mark.parametrize("page", [page for page in pages() if configurations(page)], ids=str)
 def test_configurations_are_taken(page: Page, tmp_path: Path) -> None:
-    """Every sample passes ``check``, with its DICOM keywords and its own tests of routes."""
+    """Every sample passes ``check``, with its DICOM keywords, its own tests of routes, and the files that it names."""
+    files = files_of_a_reader(tmp_path)
     for number, block in enumerate(configurations(page)):
-        if not FILES.search(block):
-            path = tmp_path / f"{number}.yaml"
-            path.write_text(completed(block))
-            load(path, environment={}, known_keywords=known_keywords())
+        path = tmp_path / f"{number}.yaml"
+        path.write_text(completed(block, files))
+        load(path, environment={}, known_keywords=known_keywords())
 
 
 def test_the_tutorial_is_one_configuration(tmp_path: Path) -> None:
