@@ -87,12 +87,19 @@ def opened(path: Path, kind: Kind, first: Callable[[sqlite3.Connection], object]
 
 
 def set_aside(path: Path, now: datetime) -> Path:
-    """Give a damaged file another name, for whoever wants to look at it. Returns that name."""
+    """Give a damaged file another name, for whoever wants to look at it. Returns that name.
+
+    Raises:
+        QueueError: the disk fails; whoever opens the file next finds the damage again.
+    """
     aside = path.with_name(f"{path.name}.damaged-{now.astimezone(UTC):%Y%m%dT%H%M%SZ}")
     # The database first: a log without its database is removed by SQLite, the reverse would be an older state.
-    for companion in _COMPANIONS:
-        with suppress(FileNotFoundError):
-            path.with_name(path.name + companion).replace(f"{aside}{companion}")
+    try:
+        for companion in _COMPANIONS:
+            with suppress(FileNotFoundError):
+                path.with_name(path.name + companion).replace(f"{aside}{companion}")
+    except OSError as error:
+        raise QueueError(f"the damaged {path} cannot be moved aside: {error.strerror}. See to the disk") from error
     return aside
 
 

@@ -111,6 +111,8 @@ def read(path: Path) -> Source:
     text = _text(path)
     # Typed as the round trip, so that YAML 1.2 rules apply; composed only, so that nothing is made of any value.
     yaml = YAML(typ="rt", pure=True)
+    # An anchor may be set anew, and an alias means the latest (YAML 1.2.2, 3.2.2.2): nothing to warn of.
+    yaml.composer.warn_double_anchors = False
     try:
         _check_depth(path, text, yaml)
         root: Node | None = yaml.compose(text)

@@ -1,7 +1,9 @@
 """From the queue to the history: everything that happens to a delivery, once, and in order."""
 
+import errno
 from collections.abc import Sequence
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -247,6 +249,24 @@ async def test_a_queue_may_be_set_aside_on_purpose(world: World) -> None:
     async with world.running("A"):
         assert world.queue.new
         assert world.queue.damage == ""
+
+
+async def test_a_disk_that_fails_keeps_a_damaged_queue_where_it_is(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is an error of the queue, which whoever closes it expects, not one of the operating system."""
+
+    def fails(*_: object) -> None:
+        raise OSError(errno.EIO, "Input/output error")
+
+    async with world.running("A"):
+        await world.accepted("A")
+    with monkeypatch.context() as failing:
+        failing.setattr(Path, "replace", fails)
+        with pytest.raises(QueueError, match=r"queue\.db cannot be moved aside: Input/output error"):
+            await world.disk_work(world.queue.set_aside)
+    async with world.running("A"):
+        assert not world.queue.new
 
 
 async def test_damage_in_operation_ends_the_queue(world: World) -> None:
