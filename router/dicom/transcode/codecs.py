@@ -128,7 +128,7 @@ def _check(header: FrameHeader, image: Image) -> None:
     """Before anything is decoded: a frame is what the data set says."""
     if (header.rows, header.columns, header.samples) != (image.rows, image.columns, image.samples):
         raise ConversionError(
-            f"it has {header.rows} rows, {header.columns} columns and {header.samples} samples per pixel, "
+            f"it has {header.rows} Rows, {header.columns} Columns and Samples per Pixel {header.samples}, "
             f"where the data set says {image.rows}, {image.columns} and {image.samples}"
         )
     if header.precision > image.bits_allocated:

@@ -151,7 +151,9 @@ def test_truncated_frame(syntax: str, part: float, tmp_path: Path) -> None:
 def test_wrong_rows(syntax: str, tmp_path: Path) -> None:
     """A frame of another size than the data set says, asked before it is decoded."""
     original = replace(PICTURE, rows=41).write(tmp_path / "original", syntax, frames(syntax))
-    refused(original, "frame 1: (it is 40 × 50 × 1, where|a segment is shorter)", tmp_path)
+    refused(
+        original, "frame 1: (it has 40 Rows, 50 Columns and Samples per Pixel 1, where|a segment is shorter)", tmp_path
+    )
 
 
 @pytest.mark.parametrize("syntax", SYNTAXES)
